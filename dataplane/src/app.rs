@@ -1,4 +1,4 @@
-//! Puts the dataplane together: binds everything, then builds, then runs.
+//! The application: binds all listeners, then builds the parts of the dataplane, then runs them.
 
 use std::io;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use webgateway_process::{
 };
 
 use crate::backend::connector::Observation;
-use crate::backend::dial::{Dialer, Ourselves};
-use crate::backend::down::Down;
+use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
+use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
 use crate::config::{Config, ConfigError, Endpoint, Live, PROGRAM, Settings};
 use crate::controlplane::ControlplaneClient;
 use crate::dns::{self, DnsRelay};
 use crate::edge::socket_activation::ListenError;
-use crate::edge::worker::{Sockets, wait_for_first_sync};
+use crate::edge::worker::{WorkerSockets, wait_for_first_sync};
 use crate::feed::cache::{self, OpenCache};
 use crate::feed::client::FeedClient;
 use crate::feed::connector::FeedConnector;
@@ -47,36 +47,36 @@ use crate::workers::{
     Ports, SharedParts, ThreadError, listen_all, start_thread, start_workers, worker_parts,
 };
 
-/// The time for the process to end after the workers' drain.
+/// The time that the process has to stop after the drain of the workers.
 const GRACE: Duration = Duration::from_secs(2);
-/// The number of the workers' observations that wait for the monitor.
+/// The capacity of the queue of observations from the workers to the monitor.
 const OBSERVATIONS: usize = 1024;
 
-/// The process cannot start, or stopped.
+/// The reason why the process cannot start, or stopped.
 #[derive(Debug, Error)]
 pub enum AppError {
-    /// The system refuses signals.
+    /// Signal handlers cannot be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
-    /// The listener of metrics and probes cannot be had.
+    /// The admin listener cannot be opened.
     #[error(transparent)]
     Admin(#[from] BindError),
-    /// The listeners of the public side cannot be had.
+    /// A public listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The sockets of the name server cannot be had.
+    /// A DNS socket cannot be opened.
     #[error(transparent)]
     Dns(#[from] DnsListenError),
     /// A thread cannot be started.
     #[error(transparent)]
     Thread(#[from] ThreadError),
-    /// There are no session ticket keys.
-    #[error("cannot make session ticket keys: {0}")]
+    /// Session ticket keys cannot be generated.
+    #[error("cannot generate session ticket keys: {0}")]
     Tickets(#[from] rustls::Error),
     /// This node's identity cannot be read.
     #[error(transparent)]
     Identity(#[from] StateDirError),
-    /// This node cannot join.
+    /// Joining failed.
     #[error("join: {0}")]
     Join(#[from] JoinError),
     /// An essential task ended.
@@ -84,14 +84,14 @@ pub enum AppError {
     Task(#[from] TaskError),
 }
 
-/// A process whose listeners are bound and that is not running yet.
+/// The application after its listeners were bound, before it runs.
 pub struct App {
     config: Config,
     tasks: Tasks,
     registry: Registry,
     metrics: Metrics,
     admin: AdminServer,
-    sockets: Vec<Sockets>,
+    sockets: Vec<WorkerSockets>,
     ports: Ports,
     dns: Vec<DnsSockets>,
     filter: QuestionFilter,
@@ -113,7 +113,7 @@ impl Application for App {
         &config.log_level
     }
 
-    /// Feed and admin run here, the workers on threads of their own.
+    /// Returns the runtime of the feed and the admin server. Workers have threads of their own.
     fn runtime() -> Builder {
         Builder::new_current_thread()
     }
@@ -133,7 +133,7 @@ impl Application for App {
     async fn run(self) -> Result<(), AppError> {
         let Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
         signals::watch(&tasks).map_err(AppError::Signals)?;
-        let live = watch_live(&config, &tasks).map_err(AppError::Signals)?;
+        let live = watch_settings(&config, &tasks).map_err(AppError::Signals)?;
         let readiness = Readiness::new();
         let gate = ReadyGate::new(readiness.clone());
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -142,9 +142,9 @@ impl Application for App {
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
         let drain = DrainState::new(readiness.clone());
-        let ourselves = ours(&ports, &admin, &dns, &snapshot);
-        let dialer = Dialer { ourselves, ack_timeout: config.live.limits.ack_timeout };
-        let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
+        let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
+        let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
+        let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
         let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
@@ -190,19 +190,19 @@ impl Application for App {
     }
 }
 
-/// Returns the part of the configuration that a reload changes, as it is from then on.
-fn watch_live(config: &Config, tasks: &Tasks) -> io::Result<watch::Receiver<Live>> {
+/// Watches for reloads; returns the current value of the settings that a reload changes.
+fn watch_settings(config: &Config, tasks: &Tasks) -> io::Result<watch::Receiver<Live>> {
     let workers = config.workers;
-    let (sender, live) = watch::channel(fitted(&config.live, workers));
+    let (sender, live) = watch::channel(fit_to_open_files(&config.live, workers));
     watch_reload::<App>(tasks, move |config| {
-        sender.send_replace(fitted(&config.live, workers));
+        sender.send_replace(fit_to_open_files(&config.live, workers));
         Ok(())
     })?;
     Ok(live)
 }
 
-/// Lowers the bound on connections to what the limit on open files allows, with a descriptor for each one's backend.
-fn fitted(live: &Live, workers: usize) -> Live {
+/// Lowers the connection limit to what the limit on open files allows, with one descriptor for each client and backend.
+fn fit_to_open_files(live: &Live, workers: usize) -> Live {
     let (fit, configured) = ((most_clients() / workers).max(1), live.limits.connections);
     let mut live = live.clone();
     if fit < configured {
@@ -212,7 +212,7 @@ fn fitted(live: &Live, workers: usize) -> Live {
     live
 }
 
-/// Tells the service manager that the process does its job, with the first sync.
+/// Notifies the service manager that the process is ready, after the first sync.
 async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
     tokio::select! {
         () = wait_for_first_sync(&snapshot) => notify::ready(),
@@ -220,7 +220,7 @@ async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
     }
 }
 
-/// The parts that the feed leads to.
+/// The parts that the feed updates or reports on.
 struct FeedParts {
     publisher: Publisher,
     controlplane: ControlplaneClient,
@@ -250,35 +250,35 @@ fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppE
     Ok(())
 }
 
-/// Returns all TCP listeners of this process, and the others' of this gateway.
-fn ours(
+/// Returns the listeners of this process, and those of the gateway that the snapshot names.
+fn own_listeners(
     ports: &Ports,
     admin: &AdminServer,
     dns: &[DnsSockets],
     snapshot: &Arc<ArcSwap<Snapshot>>,
-) -> Ourselves {
+) -> OwnListeners {
     let dns = dns.iter().map(DnsSockets::local_addr);
     let own = ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns);
-    Ourselves::new(own, Arc::clone(snapshot))
+    OwnListeners::new(own, Arc::clone(snapshot))
 }
 
-/// Starts the monitor of the backends.
-fn look_after(
+/// Starts the health checks of backends.
+fn start_monitor(
     dialer: Dialer,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
     tasks: &Tasks,
 ) -> (BackendView, mpsc::Sender<Observation>) {
-    let down = Arc::new(ArcSwap::from_pointee(Down::default()));
+    let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
     let (observing, observations) = mpsc::channel(OBSERVATIONS);
-    let view = BackendView { down: Arc::clone(&down), dialer: dialer.clone() };
+    let view = BackendView { unhealthy: Arc::clone(&unhealthy), dialer: dialer.clone() };
     let (snapshot, metrics) = (Arc::clone(snapshot), metrics.clone());
-    let monitor = Monitor { snapshot, down, observations, dialer, metrics };
+    let monitor = Monitor { snapshot, unhealthy, observations, dialer, metrics };
     tasks.essential("health", monitor.run(tasks.stop().clone()));
     (view, observing)
 }
 
-/// Opens the cache; a feed from a file needs none. Traffic goes on without one that cannot be had.
+/// Opens the cache, unless the feed is a file. If it cannot be opened, the node runs without one.
 fn open_cache(
     config: &Config,
     tickets: &Arc<Tickets>,
@@ -295,13 +295,13 @@ fn open_cache(
         }
         Err(reason) => {
             metrics.cache_failures.inc();
-            error!(%reason, "`cache_dir`: going on without a cache");
+            error!(%reason, "cannot open `cache_dir`, running without a cache");
             Ok(())
         }
     }
 }
 
-/// Starts the DNS relay on a thread of its own: a flood of questions delays neither traffic nor the feed.
+/// Starts the DNS relay on its own thread, so that a flood of questions delays neither traffic nor the feed.
 fn start_dns(sockets: Vec<DnsSockets>, relay: DnsRelay, tasks: &Tasks) -> Result<(), AppError> {
     if sockets.is_empty() {
         return Ok(());

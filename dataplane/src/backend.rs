@@ -1,15 +1,15 @@
-//! Backends: chosen, dialled, pooled, checked.
+//! Backends: load balancing, connections, connection pools and health checks.
 
 pub(crate) mod balance;
+pub(crate) mod check_schedule;
 pub(crate) mod connector;
 pub(crate) mod dial;
-pub(crate) mod down;
 pub(crate) mod health;
+pub(crate) mod health_report;
+pub(crate) mod loop_detection;
 pub(crate) mod monitor;
-pub(crate) mod passing;
 pub(crate) mod pool;
 pub(crate) mod probe;
-pub(crate) mod reported;
 pub(crate) mod stream;
+pub(crate) mod unhealthy;
 pub(crate) mod view;
-pub(crate) mod watchlist;

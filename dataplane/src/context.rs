@@ -1,4 +1,4 @@
-//! The state that the connections of one worker share, and that the requests of one connection share.
+//! Shared state: that of the connections of one worker, and that of the requests of one connection.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -10,53 +10,54 @@ use http::HeaderValue;
 use webgateway_process::LocalTasks;
 
 use crate::backend::connector::Connector;
-use crate::backend::passing::Passing;
+use crate::backend::loop_detection::LoopDetector;
 use crate::backend::pool::Pool;
 use crate::clock::CoarseClock;
 use crate::config::{Limits, Live};
 use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
+use crate::http::backlog::WorkerBacklog;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
-use crate::http::held::WorkerHeld;
-use crate::http::refused::RefusedAnswers;
+use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
-/// The state that all connections of one worker share. All of it is of one thread, but the snapshot and the counters.
+/// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and
+/// metrics.
 pub(crate) struct WorkerContext {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The supervisor of the worker's tasks.
     pub tasks: LocalTasks,
-    /// The time, as far as requests need it.
+    /// The clock of requests, which is read from memory.
     pub clock: Rc<CoarseClock>,
-    /// The count of what is held for clients.
-    pub held: Rc<WorkerHeld>,
+    /// The backlog of responses.
+    pub backlog: Rc<WorkerBacklog>,
     /// The connector to the backends.
     pub connector: Connector,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
-    /// The connections that are passed through.
-    pub passing: Rc<Passing>,
-    /// The clients' connections.
+    /// The detector of passthrough loops.
+    pub loop_detector: Rc<LoopDetector>,
+    /// The open connections of clients.
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.
     pub controlplane: ControlplaneClient,
-    /// The warnings about backends' answers, shared by all workers.
-    pub refused: RefusedAnswers,
+    /// The log of refused responses, shared by all workers.
+    pub refused_responses: RefusedResponseLog,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
-    /// The bounds on size and time.
+    /// The limits on sizes and times.
     pub limits: Limits,
-    /// Turns the access log on.
+    /// Enables the access log.
     pub access_log: bool,
     /// The port that clients are redirected to.
     pub https_port: u16,
 }
 
-/// The state of a worker as it is now. A reload puts another in its place, for the connections that come after it: those
-/// that are there keep theirs, and nothing is looked up while requests are served.
+/// The current context of a worker. A reload replaces it for new connections; open ones keep theirs, so that requests
+/// need no lookup.
 pub(crate) struct CurrentContext(RefCell<Rc<WorkerContext>>);
 
 /// The state that all requests of one connection share.
@@ -67,28 +68,28 @@ pub(crate) struct ConnectionContext {
     pub client: IpAddr,
     /// The progress of its requests.
     pub progress: Rc<Progress>,
-    /// Its entry among the connections of its route, or of none.
+    /// The membership of the connection in its route, or in none.
     pub membership: Rc<Membership>,
-    /// Its place within the limit of connections, which a tunnel that it becomes keeps.
+    /// The permit of the connection, which a tunnel after an upgrade shares.
     pub open: Rc<OpenConnection>,
 }
 
 impl WorkerContext {
-    /// Returns the same state as a reload changes it. Connections, pooled or not, are shared.
+    /// Returns the context with other settings. Open and pooled connections are shared with the old one.
     #[must_use]
-    fn with(&self, Live { access_log, limits }: Live) -> Self {
-        self.pool.set_keep(limits.backend_idle);
+    fn with_settings(&self, Live { access_log, limits }: Live) -> Self {
+        self.pool.set_idle_timeout(limits.backend_idle);
         Self {
             snapshot: Arc::clone(&self.snapshot),
             tasks: self.tasks.clone(),
             clock: Rc::clone(&self.clock),
-            held: Rc::clone(&self.held),
+            backlog: Rc::clone(&self.backlog),
             connector: self.connector.with_timeouts(limits.connect_timeout, limits.ack_timeout),
             pool: Rc::clone(&self.pool),
-            passing: Rc::clone(&self.passing),
+            loop_detector: Rc::clone(&self.loop_detector),
             connections: Rc::clone(&self.connections),
             controlplane: self.controlplane.clone(),
-            refused: self.refused.clone(),
+            refused_responses: self.refused_responses.clone(),
             metrics: self.metrics.clone(),
             limits,
             access_log,
@@ -98,21 +99,21 @@ impl WorkerContext {
 }
 
 impl CurrentContext {
-    /// Begins with `context`.
+    /// Creates the cell with its first context.
     #[must_use]
     pub(crate) fn new(context: WorkerContext) -> Self {
         Self(RefCell::new(Rc::new(context)))
     }
 
-    /// Returns the state that connections which begin now share.
+    /// Returns the context for new connections.
     #[must_use]
     pub(crate) fn get(&self) -> Rc<WorkerContext> {
         Rc::clone(&self.0.borrow())
     }
 
-    /// Takes what a reload changes.
+    /// Replaces the context by one with the reloaded settings.
     pub(crate) fn reload(&self, live: Live) {
-        let next = self.get().with(live);
+        let next = self.get().with_settings(live);
         self.0.replace(Rc::new(next));
     }
 }
@@ -124,7 +125,7 @@ pub(crate) fn cdn_id(snapshot: &Snapshot) -> HeaderValue {
     base.and_then(|base| HeaderValue::from_str(base).ok()).unwrap_or(HeaderValue::from_static("webgateway"))
 }
 
-/// Returns a client's address as X-Forwarded-For says it.
+/// Returns a client's address as a value of X-Forwarded-For.
 #[must_use]
 pub(crate) fn client_value(client: IpAddr) -> HeaderValue {
     // An address is always a valid field value.

@@ -1,11 +1,12 @@
-//! HTTP messages on their way through: heads, bodies, progress, and the errors that become responses.
+//! Proxied HTTP messages: heads, framing, bodies, the progress of requests, and error responses.
 
+pub(crate) mod backlog;
 pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod headers;
-pub(crate) mod held;
 pub(crate) mod incoming;
-pub(crate) mod refused;
+pub(crate) mod refused_responses;
+pub(crate) mod timer;
 pub(crate) mod websocket;

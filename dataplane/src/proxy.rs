@@ -1,4 +1,4 @@
-//! The reverse proxy for terminated hosts, and for the challenges of passthrough hosts.
+//! The reverse proxy: HTTP requests of terminated connections, and ACME challenges of passthrough hosts at port 80.
 
 pub(crate) mod api;
 pub(crate) mod forward;

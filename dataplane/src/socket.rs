@@ -1,4 +1,4 @@
-//! TCP streams: how they are written to, and how much the kernel takes ahead.
+//! TCP streams: socket options of client connections, and efficient reads and writes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,44 +10,44 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The bytes that the kernel takes of a client's connection ahead of what it has sent, so that what can be written shows
-/// what the client takes, and a client that takes nothing holds little.
+/// The maximum number of unsent bytes in the kernel's buffer of a client's connection (`TCP_NOTSENT_LOWAT`). Thus
+/// progress of writes shows progress of the client, and a stalled client occupies little memory.
 const UNSENT: u32 = 128 * 1024;
-/// The silence of a client after which the kernel asks it for a sign of life, and the time between two questions.
+/// The idle time before the first TCP keepalive probe, and the time between two probes.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
-/// The questions without an answer that end the connection.
-const UNANSWERED: u32 = 3;
+/// The number of unanswered keepalive probes that end a connection.
+const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Prepares a client's connection.
+/// Sets the socket options of a client's connection.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     let (time, interval) = KEEPALIVE;
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(UNANSWERED),
+        &TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(KEEPALIVE_RETRIES),
     )
 }
 
-/// A TCP stream for HTTP and TLS. It writes a single buffer with `send`: the kernel takes it for less than a `writev` of
-/// one.
+/// A TCP stream for HTTP and TLS. It writes a single buffer with `send`, which costs less than a `writev` of one
+/// buffer.
 #[derive(Debug)]
 pub(crate) struct Socket(pub TcpStream);
 
 impl Socket {
-    /// Reads, but at most `largest` bytes.
+    /// Reads at most `limit` bytes.
     pub(crate) fn poll_read_at_most(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-        largest: usize,
+        limit: usize,
     ) -> Poll<io::Result<()>> {
-        if buf.remaining() <= largest {
+        if buf.remaining() <= limit {
             return Pin::new(&mut self.0).poll_read(cx, buf);
         }
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(&mut (&mut *buf).limit(largest)) {
+            match self.0.try_read_buf(&mut (&mut *buf).limit(limit)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return Poll::Ready(read.map(drop)),
             }

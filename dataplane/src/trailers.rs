@@ -1,5 +1,7 @@
-//! Trailers over HTTP/1.1, announced or not: hyper sends those alone that the head announced, and nobody knows the others
-//! by then. So a body hands its trailers to the connection's output, which puts them into the end of the chunks.
+//! Trailers over HTTP/1.1.
+//!
+//! hyper only sends trailers that the head announced, but not all senders announce them. So a body puts its trailers
+//! into a slot of the connection, and the connection's output writes them into the last chunk.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,36 +16,37 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The end of chunked content without trailers (RFC 9112 §7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// There are no trailers to send.
+/// The state without trailers to send.
 const NONE: u8 = 0;
-/// There are, and what comes before them is not written yet.
+/// The state in which trailers wait until the content before them is written.
 const WAITING: u8 = 1;
-/// There are, and the end of the content is the next to be written.
+/// The state in which the last chunk, with the trailers, is written next.
 const DUE: u8 = 2;
 
-/// The trailers of the message that a connection sends. Clones are of the same connection.
+/// The slot for the trailers of the message that a connection sends. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrailerSlot(Arc<Slot>);
 
-/// The state of both sides, which are on one thread: only a connection that left HTTP may go to another one.
+/// The state that body and output share. Both are on one thread, but hyper requires `Send` of upgradeable connections.
 #[derive(Debug, Default)]
 struct Slot {
     state: AtomicU8,
-    /// The end of the content with the trailers.
+    /// The last chunk with the trailers, encoded.
     end: ArcSwapOption<Vec<u8>>,
 }
 
-/// The stream that a connection's messages are sent by.
+/// A stream that writes the trailers of the slot into the last chunk of a message.
 #[derive(Debug)]
 pub(crate) struct TrailerIo<I> {
     io: I,
     slot: TrailerSlot,
-    /// The end of the content that is being written, and how much of it is.
+    /// The last chunk that is being written, and the number of its bytes that are written.
     end: Option<(Arc<Vec<u8>>, usize)>,
 }
 
 impl TrailerSlot {
-    /// Takes the trailers of a chunked message. The message must not end before [`Self::poll_due`].
+    /// Puts the trailers of a chunked message into the slot. The message must not end before [`Self::poll_due`]
+    /// resolves.
     pub(crate) fn put(&self, trailers: &HeaderMap) {
         let mut end = b"0\r\n".to_vec();
         for (name, value) in trailers {
@@ -56,23 +59,23 @@ impl TrailerSlot {
         self.0.state.store(WAITING, Relaxed);
     }
 
-    /// Resolves when all that comes before the trailers is written: the message is to end right away. The connection is
-    /// woken when it is flushed.
+    /// Resolves when the content before the trailers is written; then the message must end at once. No waker is
+    /// registered: the flush of the connection wakes its task.
     pub(crate) fn poll_due(&self) -> Poll<()> {
         if self.0.state.load(Relaxed) == WAITING { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
 impl<I> TrailerIo<I> {
-    /// Sends the messages whose trailers are put into `slot`.
+    /// Wraps a stream whose trailers come from `slot`.
     #[must_use]
     pub(crate) fn new(io: I, slot: TrailerSlot) -> Self {
         Self { io, slot, end: None }
     }
 
-    /// Finds the end of the content at the start of what is to be written, if there are trailers to put there. Anything
-    /// else is of another message: the one with trailers was cut.
-    fn meet_end(&mut self, next: &[u8]) {
+    /// Takes the trailers from the slot if they are due and `next` begins with a last chunk. If it does not, the
+    /// message with the trailers was cut, and they are dropped.
+    fn take_end(&mut self, next: &[u8]) {
         let Slot { state, end } = &*self.slot.0;
         if state.load(Relaxed) == DUE {
             state.store(NONE, Relaxed);
@@ -82,9 +85,10 @@ impl<I> TrailerIo<I> {
 }
 
 impl<I: AsyncWrite + Unpin> TrailerIo<I> {
-    /// Writes the end of the content with trailers, in place of that without; `None` if it is not there.
+    /// Writes the last chunk with trailers in place of the one at the start of `next`; `None` if there are no trailers
+    /// for it.
     fn poll_end(&mut self, cx: &mut Context<'_>, next: &[u8]) -> Poll<Option<io::Result<usize>>> {
-        self.meet_end(next);
+        self.take_end(next);
         let Some((end, written)) = &mut self.end else { return Poll::Ready(None) };
         while let Some(left) = end.get(*written..).filter(|left| !left.is_empty()) {
             match ready!(Pin::new(&mut self.io).poll_write(cx, left)) {
@@ -130,7 +134,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for TrailerIo<I> {
         self.io.is_write_vectored()
     }
 
-    /// Flushes. Whoever sends messages flushes once all is written that it has.
+    /// Flushes. hyper flushes once everything available was written, so waiting trailers are due after that.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
@@ -182,13 +186,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_the_content_gets_the_trailers_and_nothing_else_does() {
+    async fn only_the_last_chunk_gets_the_trailers() {
         for size in [1, 2, 7, 1024] {
             let got = sent(b"5\r\n0\r\n\r\n\r\n", b"0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n0\r\n\r\n", size).await;
             let expected =
                 b"5\r\n0\r\n\r\n\r\n0\r\nx-sum: 1\r\nx-sum: 2\r\n\r\nHTTP/1.1 200 OK\r\n\r\n0\r\n\r\n";
             assert_eq!(got, expected, "{size} bytes at a time");
-            // The message was cut, and this is the next one.
+            // The message was cut, and the output belongs to the next one.
             let got = sent(b"", b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n", size).await;
             assert_eq!(got, b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n", "{size} bytes at a time");
         }

@@ -1,4 +1,6 @@
-//! Bytes both ways between two streams: half-close kept, no buffer while idle, reads into one that all tunnels share.
+//! A tunnel: copies bytes in both directions between two streams and preserves half-closes.
+//!
+//! An idle tunnel has no buffer: reads go into one that all tunnels of a thread share.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -11,48 +13,53 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// The largest read; measured best on loopback, and it costs its memory once per worker.
-const SCRATCH: usize = 1024 * 1024;
-/// The first read of a stream, and the least one.
-const SMALL: usize = 16 * 1024;
+/// The maximum size of a read, in bytes: the fastest one measured on loopback. The buffer exists once per worker.
+const MAX_READ: usize = 1024 * 1024;
+/// The initial and minimum size of a read, in bytes.
+const MIN_READ: usize = 16 * 1024;
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_READ].into());
 }
 
 /// The way in which a tunnel ended.
 #[derive(Debug)]
-pub(crate) enum Ended {
-    /// Both sides have sent their end.
+pub(crate) enum TunnelEnd {
+    /// Both sides closed.
     Closed,
-    /// No byte either way for the limit.
+    /// No bytes were transferred in either direction for the time limit.
     Idle,
-    /// One side failed.
+    /// Reading from or writing to one side failed.
     Failed(#[expect(dead_code, reason = "the log shows it, by Debug")] io::Error),
 }
 
-/// An observer of the bytes of one direction, once they are written.
-pub(crate) type Observer<'a> = &'a dyn Fn(&[u8]);
+/// A function that is called with the bytes of one direction after they were written.
+pub(crate) type WriteObserver<'a> = &'a dyn Fn(&[u8]);
 
-/// The counters of a tunnel.
-pub(crate) struct Flow<'a> {
+/// The counters of a tunnel, and an observer of its output.
+pub(crate) struct TunnelObserver<'a> {
     /// The bytes from the client.
     pub inward: &'a Counter,
     /// The bytes to the client.
     pub outward: &'a Counter,
-    /// The observer of what the client was sent.
-    pub sent: Option<Observer<'a>>,
+    /// The observer of the bytes written to the client.
+    pub on_sent: Option<WriteObserver<'a>>,
 }
 
-/// Copies between a client and a backend until both are done, one fails, or nothing moves for `idle`.
-pub(crate) async fn tunnel<C, B>(client: &mut C, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
+/// Copies between a client and a backend until both have closed, one fails, or nothing is transferred for `idle`.
+pub(crate) async fn tunnel<C, B>(
+    client: &mut C,
+    backend: &mut B,
+    idle: Duration,
+    observer: TunnelObserver<'_>,
+) -> TunnelEnd
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let moved = Cell::new(false);
-    let mut inward = Half::new(flow.inward, &moved, None);
-    let mut outward = Half::new(flow.outward, &moved, flow.sent);
+    let mut inward = CopyDirection::new(observer.inward, &moved, None);
+    let mut outward = CopyDirection::new(observer.outward, &moved, observer.on_sent);
     let mut both = poll_fn(|cx| {
         let there = inward.poll(cx, client, backend)?;
         let back = outward.poll(cx, backend, client)?;
@@ -62,10 +69,10 @@ where
     tokio::pin!(watch);
     loop {
         tokio::select! {
-            ended = &mut both => return ended.map_or_else(Ended::Failed, |()| Ended::Closed),
+            ended = &mut both => return ended.map_or_else(TunnelEnd::Failed, |()| TunnelEnd::Closed),
             () = &mut watch => {
                 if !moved.replace(false) {
-                    return Ended::Idle;
+                    return TunnelEnd::Idle;
                 }
                 watch.as_mut().reset(Instant::now() + idle);
             }
@@ -73,36 +80,37 @@ where
     }
 }
 
-/// One direction.
-struct Half<'a> {
-    /// Read but not yet written.
+/// One direction of a tunnel.
+struct CopyDirection<'a> {
+    /// Bytes that were read and not yet written.
     pending: Vec<u8>,
     written: usize,
     read_size: usize,
-    state: State,
+    state: CopyState,
     count: &'a Counter,
     moved: &'a Cell<bool>,
-    sent: Option<Observer<'a>>,
+    on_sent: Option<WriteObserver<'a>>,
 }
 
+/// The state of one direction.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CopyState {
     Copying,
-    /// The source is done; the sink is to be told.
+    /// The source has ended; the sink is being shut down.
     Closing,
     Done,
 }
 
-impl<'a> Half<'a> {
-    fn new(count: &'a Counter, moved: &'a Cell<bool>, sent: Option<Observer<'a>>) -> Self {
-        let state = State::Copying;
-        Self { pending: Vec::new(), written: 0, read_size: SMALL, state, count, moved, sent }
+impl<'a> CopyDirection<'a> {
+    fn new(count: &'a Counter, moved: &'a Cell<bool>, on_sent: Option<WriteObserver<'a>>) -> Self {
+        let state = CopyState::Copying;
+        Self { pending: Vec::new(), written: 0, read_size: MIN_READ, state, count, moved, on_sent }
     }
 
-    fn tell(&self, written: &[u8]) {
+    fn notify(&self, written: &[u8]) {
         self.moved.set(true);
-        if let Some(sent) = self.sent {
-            sent(written);
+        if let Some(on_sent) = self.on_sent {
+            on_sent(written);
         }
     }
 
@@ -114,15 +122,15 @@ impl<'a> Half<'a> {
         loop {
             ready!(self.write_pending(cx, to))?;
             match self.state {
-                State::Done => return Poll::Ready(Ok(())),
-                State::Closing => {
+                CopyState::Done => return Poll::Ready(Ok(())),
+                CopyState::Closing => {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
-                    self.state = State::Done;
+                    self.state = CopyState::Done;
                 }
-                State::Copying => {
+                CopyState::Copying => {
                     let copied = BUFFER.with_borrow_mut(|buffer| self.copy(cx, buffer, from, to));
                     if copied.is_pending() {
-                        // What was written must not wait in a buffer of the sink for the next read.
+                        // Written bytes must not wait in a buffer of the sink until the next read.
                         let _ = Pin::new(&mut *to).poll_flush(cx)?;
                     }
                     ready!(copied)?;
@@ -142,7 +150,7 @@ impl<'a> Half<'a> {
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.tell(rest.get(..n).unwrap_or_default());
+            self.notify(rest.get(..n).unwrap_or_default());
             self.written += n;
         }
         if self.written > 0 {
@@ -151,7 +159,7 @@ impl<'a> Half<'a> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once and writes as much of it as the sink takes; the rest is kept.
+    /// Reads once and writes as much as the sink accepts; the rest is kept in `pending`.
     fn copy<R, W>(
         &mut self,
         cx: &mut Context<'_>,
@@ -167,7 +175,7 @@ impl<'a> Half<'a> {
         ready!(Pin::new(from).poll_read(cx, &mut space))?;
         let mut data = space.filled();
         if data.is_empty() {
-            self.state = State::Closing;
+            self.state = CopyState::Closing;
             return Poll::Ready(Ok(()));
         }
         self.count.inc_by(data.len() as u64);
@@ -178,16 +186,16 @@ impl<'a> Half<'a> {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(n) => {
                     let (written, rest) = data.split_at_checked(n).unwrap_or((data, &[]));
-                    self.tell(written);
+                    self.notify(written);
                     data = rest;
                 }
                 Poll::Pending => break,
             }
         }
-        // Large reads pay as long as the sink keeps up; what it does not take must be copied and kept.
+        // Large reads are fast while the sink keeps up; bytes that it does not accept have to be copied.
         self.read_size = match (full, data.is_empty()) {
-            (_, false) => (self.read_size / 2).max(SMALL),
-            (true, true) => (self.read_size * 2).min(SCRATCH),
+            (_, false) => (self.read_size / 2).max(MIN_READ),
+            (true, true) => (self.read_size * 2).min(MAX_READ),
             (false, true) => self.read_size,
         };
         self.pending.extend_from_slice(data);

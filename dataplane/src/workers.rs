@@ -1,4 +1,4 @@
-//! The workers: their listeners, their shared and their own state, and their threads.
+//! The start of the workers: their listeners, their shared and own parts, and their threads.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,14 +18,14 @@ use crate::config::{Config, Live};
 use crate::connections::{ClosedRoute, Connections};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
-use crate::edge::listener::Purpose;
+use crate::edge::listener::ListenerSpec;
 use crate::edge::socket_activation::{ListenError, listen};
-use crate::edge::worker::{self, Sockets, Worker};
-use crate::http::refused::RefusedAnswers;
+use crate::edge::worker::{self, Worker, WorkerSockets};
+use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::snapshot::Snapshot;
 
-/// A thread cannot be started.
+/// The error that a thread cannot be started.
 #[derive(Debug, Error)]
 #[error("cannot start the thread `{name}`: {source}")]
 pub struct ThreadError {
@@ -40,13 +40,13 @@ pub struct ThreadError {
 pub(crate) struct Ports {
     /// The addresses of all listeners.
     pub listeners: Vec<SocketAddr>,
-    /// The port for TLS connections, which are split by SNI.
+    /// The port for TLS.
     pub https: u16,
-    /// The port for plain HTTP, which is redirected to HTTPS.
+    /// The port for plain HTTP.
     pub http: u16,
 }
 
-/// The state that all workers share.
+/// The parts that every worker shares.
 pub(crate) struct SharedParts {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
@@ -54,19 +54,19 @@ pub(crate) struct SharedParts {
     pub controlplane: ControlplaneClient,
     /// The listeners of the public side.
     pub ports: Ports,
-    /// True while the operator drains the node.
+    /// Is true while clients are asked to close their connections.
     pub draining: watch::Receiver<bool>,
     /// The node's view of its backends.
     pub view: BackendView,
-    /// The sender of observations: successes and failures of backends in live traffic.
+    /// The queue of the traffic's observations of backends.
     pub observations: mpsc::Sender<Observation>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
 }
 
-/// The state that one worker has to itself.
+/// The parts that belong to one worker.
 pub(crate) struct WorkerParts {
-    sockets: Sockets,
+    sockets: WorkerSockets,
     closed: UnboundedReceiver<ClosedRoute>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
@@ -76,22 +76,25 @@ pub(crate) struct WorkerParts {
 pub(crate) fn listen_all(
     config: &Config,
     inherited: &mut Inherited,
-) -> Result<(Vec<Sockets>, Ports), ListenError> {
-    let https = Purpose { what: "https", key: "https_port", port: config.https_port };
-    let http = Purpose { what: "http", key: "http_port", port: config.http_port };
+) -> Result<(Vec<WorkerSockets>, Ports), ListenError> {
+    let https = ListenerSpec { name: "https", key: "https_port", port: config.https_port };
+    let http = ListenerSpec { name: "http", key: "http_port", port: config.http_port };
     let https = listen(inherited, https, &config.listen, config.workers)?;
     let http = listen(inherited, http, &config.listen, config.workers)?;
-    let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
-    let listeners = at(https.addresses, https.port).chain(at(http.addresses, http.port)).collect();
+    let socket_addresses =
+        |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
+    let listeners = socket_addresses(https.addresses, https.port)
+        .chain(socket_addresses(http.addresses, http.port))
+        .collect();
     let ports = Ports { listeners, https: https.port, http: http.port };
     let wait_for_first_sync = https.socket_activation || http.socket_activation;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
-    Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
+    Ok((by_worker.map(|(https, http)| WorkerSockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
-/// Creates the own state of each worker, and the senders that tell the workers about closed routes.
+/// Creates the parts of each worker, and the senders that inform the workers of closed routes.
 pub(crate) fn worker_parts(
-    sockets: Vec<Sockets>,
+    sockets: Vec<WorkerSockets>,
     metrics: &Metrics,
 ) -> (Vec<UnboundedSender<ClosedRoute>>, Vec<WorkerParts>) {
     let numbered = (0u32..).zip(sockets);
@@ -102,19 +105,19 @@ pub(crate) fn worker_parts(
     parts.unzip()
 }
 
-/// Starts each worker on a thread of its own.
+/// Starts each worker on its own thread.
 pub(crate) fn start_workers(
     shared: &SharedParts,
     workers: Vec<WorkerParts>,
     tasks: &Tasks,
     watchdog: &mut Watchdog,
 ) -> Result<(), ThreadError> {
-    let refused = RefusedAnswers::default();
+    let refused_responses = RefusedResponseLog::default();
     for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context_constructor(shared, refused.clone(), metrics);
+        let context = context_constructor(shared, refused_responses.clone(), metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -122,27 +125,28 @@ pub(crate) fn start_workers(
     Ok(())
 }
 
-/// Returns the constructor of a worker's context, which has to run on the worker's thread.
+/// Returns the constructor of a worker's context, which runs on the worker's thread.
 fn context_constructor(
     shared: &SharedParts,
-    refused: RefusedAnswers,
+    refused_responses: RefusedResponseLog,
     metrics: WorkerMetrics,
 ) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
     let Live { access_log, limits } = shared.live.borrow().clone();
     let https_port = shared.ports.https;
-    let (BackendView { down, dialer }, observations) = (shared.view.clone(), shared.observations.clone());
+    let (BackendView { unhealthy, dialer }, observations) =
+        (shared.view.clone(), shared.observations.clone());
     Box::new(move |tasks| WorkerContext {
         snapshot,
         tasks,
         clock: Rc::default(),
-        held: Rc::default(),
-        connector: Connector::new(down, observations, dialer, metrics.clone(), limits.connect_timeout),
+        backlog: Rc::default(),
+        connector: Connector::new(unhealthy, observations, dialer, metrics.clone(), limits.connect_timeout),
         pool: Rc::new(Pool::new(limits.backend_idle)),
-        passing: Rc::default(),
+        loop_detector: Rc::default(),
         connections: Rc::new(Connections::default()),
         controlplane,
-        refused,
+        refused_responses,
         metrics,
         limits,
         access_log,

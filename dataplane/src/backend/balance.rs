@@ -1,51 +1,55 @@
-//! Choosing a backend. Pure: the chance and the turn are given.
+//! Load balancing: the order in which the backends of a route are tried.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use webgateway_proto::model::{Backend, Balance, RouteId};
 
-/// Whose turn it is on each route of one worker.
+/// The round-robin position of each route on one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(RefCell<HashMap<RouteId, usize>>);
+pub(crate) struct RoundRobin(RefCell<HashMap<RouteId, usize>>);
 
-/// Beyond that many routes the turns start over, so that routes long gone do not pile up.
-const MAX_TURNS: usize = 65_536;
+/// The maximum number of routes with a position. Beyond it all positions are dropped, so that those of deleted routes
+/// do not accumulate.
+const MAX_ROUTES: usize = 65_536;
 
-impl Turns {
-    /// The number to choose by: the next turn, or chance. A route with one backend needs none.
+impl RoundRobin {
+    /// Returns the index to choose a backend by: the next position of the route, or a random number. It is 0 for a
+    /// route with fewer than two backends.
     pub(crate) fn next(&self, route: RouteId, balance: Balance, backends: usize) -> usize {
         match balance {
             _ if backends < 2 => 0,
             Balance::Random => fastrand::usize(..),
             Balance::RoundRobin => {
-                let mut turns = self.0.borrow_mut();
-                if turns.len() >= MAX_TURNS {
-                    turns.clear();
+                let mut positions = self.0.borrow_mut();
+                if positions.len() >= MAX_ROUTES {
+                    positions.clear();
                 }
-                let turn = turns.entry(route).or_insert_with(|| fastrand::usize(..));
-                *turn = turn.wrapping_add(1);
-                *turn
+                let position = positions.entry(route).or_insert_with(|| fastrand::usize(..));
+                *position = position.wrapping_add(1);
+                *position
             }
         }
     }
 }
 
-/// The backends to try, at most two, in order: the `turn`th of those that answer, then another. When none
-/// answers, all count as answering: it is better to ask than to refuse.
+/// Returns the backends to try, at most two, in order: the healthy one at `index` (modulo their number), then another
+/// one. If all are unhealthy, all are treated as healthy: an attempt may succeed, a refusal cannot.
+///
+/// A pure function: the caller passes the index and the health.
 #[must_use]
 pub(crate) fn candidates(
     backends: &[Backend],
-    turn: usize,
-    is_up: impl Fn(Backend) -> bool,
+    index: usize,
+    is_healthy: impl Fn(Backend) -> bool,
 ) -> [Option<Backend>; 2] {
-    let up = backends.iter().filter(|backend| is_up(**backend)).count();
-    let counts = |backend: &&Backend| up == 0 || is_up(**backend);
-    let usable = if up == 0 { backends.len() } else { up };
-    let Some(first) = turn.checked_rem(usable) else { return [None, None] };
-    let nth = |n: usize| backends.iter().filter(counts).nth(n).copied();
+    let healthy = backends.iter().filter(|backend| is_healthy(**backend)).count();
+    let is_usable = |backend: &&Backend| healthy == 0 || is_healthy(**backend);
+    let usable = if healthy == 0 { backends.len() } else { healthy };
+    let Some(first) = index.checked_rem(usable) else { return [None, None] };
+    let nth = |n: usize| backends.iter().filter(is_usable).nth(n).copied();
     let second = (backends.len() > 1).then(|| {
-        // Any other one: up if there is one, else a failing one.
+        // Another healthy backend if there is one, else an unhealthy one.
         let chosen = nth(first);
         let next = if usable > 1 { nth((first + 1) % usable) } else { None };
         next.or_else(|| backends.iter().copied().find(|backend| Some(*backend) != chosen))
@@ -64,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn turns_go_round_per_route() {
-        let turns = Turns::default();
+    fn each_route_has_its_own_position() {
+        let round_robin = RoundRobin::default();
         let (a, b) = (RouteId::from_bytes([1; 16]), RouteId::from_bytes([2; 16]));
-        let next = |route| turns.next(route, Balance::RoundRobin, 2) % 2;
+        let next = |route| round_robin.next(route, Balance::RoundRobin, 2) % 2;
         let (first_a, first_b) = (next(a), next(b));
         for round in 1..6 {
             assert_eq!((next(a) + first_a) % 2, round % 2);
@@ -77,13 +81,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_is_up_if_any_is_and_the_second_is_another(n in 0usize..8, turn: usize, mask: u8) {
+        fn the_first_is_healthy_if_any_is_and_the_second_differs(n in 0usize..8, index: usize, mask: u8) {
             let all = backends(n);
             let is_up = |backend: Backend| {
                 let at = all.iter().position(|b| *b == backend).unwrap();
                 mask & (1 << at) != 0
             };
-            let [first, second] = candidates(&all, turn, is_up);
+            let [first, second] = candidates(&all, index, is_up);
             prop_assert_eq!(first.is_some(), n > 0);
             prop_assert_eq!(second.is_some(), n > 1);
             if let Some(first) = first {
@@ -93,7 +97,7 @@ mod tests {
         }
 
         #[test]
-        fn every_backend_that_answers_has_its_turn(n in 1usize..8, mask in 1u8..) {
+        fn every_healthy_backend_is_chosen_in_turn(n in 1usize..8, mask in 1u8..) {
             let all = backends(n);
             let up: Vec<Backend> = all.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0).map(|(_, b)| *b).collect();
             prop_assume!(!up.is_empty());

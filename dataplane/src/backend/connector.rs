@@ -1,5 +1,4 @@
-//! One worker's connector to the backends, for requests and connections alike: they are chosen, dialled, and counted
-//! by how that went.
+//! The connector of one worker: it chooses backends, connects to them and observes their failures.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,33 +10,34 @@ use tokio::sync::mpsc;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 
-use super::balance::{Turns, candidates};
+use super::balance::{RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
-use super::down::Down;
 use super::stream::BackendStream;
+use super::unhealthy::UnhealthySet;
 use crate::metrics::WorkerMetrics;
 
-/// The number of requests in a row without an answer that takes a backend out.
-const UNANSWERED: u32 = 5;
-/// Beyond that many backends the counts start over, so that those long gone do not pile up.
+/// The number of consecutive requests without a valid response after which a backend is unhealthy.
+const MAX_MISSING_RESPONSES: u32 = 5;
+/// The maximum number of backends with a count of missing responses. Beyond it all counts are dropped, so that those of
+/// removed backends do not accumulate.
 const MAX_COUNTED: usize = 65_536;
 
-/// An observation that the traffic made of a backend.
+/// An event of passive health checking: something that the traffic observed about a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// The backend cannot be reached.
-    Failed(Backend, DialError),
-    /// [`UNANSWERED`] requests in a row had no answer.
-    Unanswered(Backend),
-    /// A backend that was out was reached.
-    Reached(Backend),
+    /// Connecting failed.
+    ConnectFailed(Backend, DialError),
+    /// [`MAX_MISSING_RESPONSES`] consecutive requests had no valid response.
+    NoResponses(Backend),
+    /// Connecting to an unhealthy backend succeeded.
+    Connected(Backend),
 }
 
-/// Chooses backends of routes for one worker, connects to them, and reports how that went.
+/// Chooses backends of routes for one worker, connects to them, and reports failures and recoveries to the monitor.
 pub(crate) struct Connector {
-    down: RefCell<Cache<Arc<ArcSwap<Down>>, Arc<Down>>>,
-    unanswered: RefCell<HashMap<Backend, u32>>,
-    turns: Turns,
+    unhealthy: RefCell<Cache<Arc<ArcSwap<UnhealthySet>>, Arc<UnhealthySet>>>,
+    missing_responses: RefCell<HashMap<Backend, u32>>,
+    round_robin: RoundRobin,
     observations: mpsc::Sender<Observation>,
     dialer: Dialer,
     metrics: WorkerMetrics,
@@ -45,26 +45,34 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Passes over what is out in `down`, and dials by `dialer`, for `timeout` at most.
+    /// Creates a connector that avoids the backends in `unhealthy` and dials with `dialer`, for `timeout` at most.
     #[must_use]
     pub(crate) fn new(
-        down: Arc<ArcSwap<Down>>,
+        unhealthy: Arc<ArcSwap<UnhealthySet>>,
         observations: mpsc::Sender<Observation>,
         dialer: Dialer,
         metrics: WorkerMetrics,
         timeout: Duration,
     ) -> Self {
-        let (down, turns) = (RefCell::new(Cache::new(down)), Turns::default());
-        Self { down, unanswered: RefCell::default(), turns, observations, dialer, metrics, timeout }
+        let (unhealthy, round_robin) = (RefCell::new(Cache::new(unhealthy)), RoundRobin::default());
+        Self {
+            unhealthy,
+            missing_responses: RefCell::default(),
+            round_robin,
+            observations,
+            dialer,
+            metrics,
+            timeout,
+        }
     }
 
-    /// Returns one that connects within `timeout`, to backends whose hosts acknowledge within `ack_timeout`.
+    /// Returns a connector with other timeouts: `timeout` for connecting, `ack_timeout` as in [`Dialer`].
     #[must_use]
     pub(crate) fn with_timeouts(&self, timeout: Duration, ack_timeout: Duration) -> Self {
         Self {
-            down: RefCell::new(self.down.borrow().clone()),
-            unanswered: RefCell::default(),
-            turns: Turns::default(),
+            unhealthy: RefCell::new(self.unhealthy.borrow().clone()),
+            missing_responses: RefCell::default(),
+            round_robin: RoundRobin::default(),
             observations: self.observations.clone(),
             dialer: Dialer { ack_timeout, ..self.dialer.clone() },
             metrics: self.metrics.clone(),
@@ -72,38 +80,38 @@ impl Connector {
         }
     }
 
-    /// Returns the backends of a route to try, at most two, in order. When all are out, all count as well.
+    /// Returns the backends of a route to try, at most two, in order. If all are unhealthy, all are candidates.
     pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
         let backends = destination.backends.as_slice();
-        let turn = self.turns.next(route.id, destination.options.balance, backends.len());
-        let mut down = self.down.borrow_mut();
-        let (down, check) = (down.load(), destination.options.health.as_ref());
-        candidates(backends, turn, |backend| !down.is_out(backend, check)).into_iter().flatten()
+        let index = self.round_robin.next(route.id, destination.options.balance, backends.len());
+        let mut unhealthy = self.unhealthy.borrow_mut();
+        let (unhealthy, check) = (unhealthy.load(), destination.options.health.as_ref());
+        candidates(backends, index, |backend| !unhealthy.contains(backend, check)).into_iter().flatten()
     }
 
-    /// Connects to `backend`; a failure is counted, and both outcomes say how it is.
+    /// Connects to `backend`. Counts a failure, and reports a failure or a recovery to the monitor.
     pub(crate) async fn dial(&self, backend: Backend) -> Result<BackendStream, DialError> {
         let dialled = self.dialer.dial(backend.address(), self.timeout).await;
         match &dialled {
-            Ok(_) if self.down.borrow_mut().load().is_out(backend, None) => {
-                self.report(Observation::Reached(backend));
+            Ok(_) if self.unhealthy.borrow_mut().load().contains(backend, None) => {
+                self.report(Observation::Connected(backend));
             }
             Ok(_) => {}
             Err(error) => {
                 self.metrics.count_backend_failure(error.proxy_error());
-                // Being out of sockets is no fault of the backend's.
+                // A lack of sockets on this node is not the backend's fault.
                 if *error != DialError::Exhausted {
-                    self.report(Observation::Failed(backend, *error));
+                    self.report(Observation::ConnectFailed(backend, *error));
                 }
             }
         }
         dialled
     }
 
-    /// Connects to the first backend of `route` that can be reached.
+    /// Connects to the first candidate of `route` that accepts the connection.
     pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
-        // Backends are never empty.
+        // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
         for backend in self.candidates(route) {
             match self.dial(backend).await {
@@ -114,29 +122,29 @@ impl Connector {
         Err(error)
     }
 
-    /// Takes note that a request was answered.
-    pub(crate) fn answered(&self, backend: Backend) {
-        let mut unanswered = self.unanswered.borrow_mut();
-        if !unanswered.is_empty() {
-            unanswered.remove(&backend);
+    /// Records a valid response to a request.
+    pub(crate) fn record_response(&self, backend: Backend) {
+        let mut missing = self.missing_responses.borrow_mut();
+        if !missing.is_empty() {
+            missing.remove(&backend);
         }
     }
 
-    /// Takes note that a request was sent and not answered, or with something that is no answer.
-    pub(crate) fn unanswered(&self, backend: Backend) {
-        let mut unanswered = self.unanswered.borrow_mut();
-        if unanswered.len() >= MAX_COUNTED {
-            unanswered.clear();
+    /// Records that a request was sent and got no valid response.
+    pub(crate) fn record_missing_response(&self, backend: Backend) {
+        let mut missing = self.missing_responses.borrow_mut();
+        if missing.len() >= MAX_COUNTED {
+            missing.clear();
         }
-        let times = unanswered.entry(backend).or_default();
+        let times = missing.entry(backend).or_default();
         *times += 1;
-        if *times >= UNANSWERED {
-            unanswered.remove(&backend);
-            self.report(Observation::Unanswered(backend));
+        if *times >= MAX_MISSING_RESPONSES {
+            missing.remove(&backend);
+            self.report(Observation::NoResponses(backend));
         }
     }
 
-    /// Reports to the monitor; what there is no room for will be observed again.
+    /// Reports to the monitor. If its queue is full the observation is dropped: the next failure repeats it.
     fn report(&self, observation: Observation) {
         let _ = self.observations.try_send(observation);
     }
@@ -147,22 +155,22 @@ mod tests {
     use webgateway_proto::feed::FeedRoute;
     use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
-    use super::super::dial::Ourselves;
-    use super::super::down::Subject;
+    use super::super::dial::OwnListeners;
+    use super::super::unhealthy::CheckTarget;
     use super::*;
     use crate::metrics::Metrics;
 
-    fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
+    fn connector(unhealthy: &Arc<ArcSwap<UnhealthySet>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
-        let ourselves = Ourselves::new([], Arc::default());
-        let dialer = Dialer { ourselves, ack_timeout: Duration::from_secs(15) };
+        let own_listeners = OwnListeners::new([], Arc::default());
+        let dialer = Dialer { own_listeners, ack_timeout: Duration::from_secs(15) };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);
-        (Connector::new(Arc::clone(down), observations, dialer, metrics, timeout), observed)
+        (Connector::new(Arc::clone(unhealthy), observations, dialer, metrics, timeout), observed)
     }
 
     #[test]
-    fn what_is_out_is_passed_over_until_all_are() {
+    fn unhealthy_backends_are_avoided_until_all_are_unhealthy() {
         let backends = ["[400::1]:80", "[400::2]:80"];
         let route = FeedRoute {
             id: RouteId::from_bytes([1; 16]),
@@ -170,34 +178,34 @@ mod tests {
             destination: Backends::parse(&backends, &Prefixes::default()).unwrap().into(),
         };
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
-        let down = Arc::new(ArcSwap::from_pointee(Down::default()));
-        let (connector, _observed) = connector(&down);
+        let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
+        let (connector, _observed) = connector(&unhealthy);
         let firsts =
             || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route).next()).collect() };
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);
-        let mut out = Down::default();
-        out.insert(&Subject { backend: one, check: None }, "x");
-        down.store(Arc::new(out.clone()));
+        let mut set = UnhealthySet::default();
+        set.insert(&CheckTarget { backend: one, check: None }, "x");
+        unhealthy.store(Arc::new(set.clone()));
         assert_eq!(firsts(), [two, two]);
-        out.insert(&Subject { backend: two, check: None }, "x");
-        down.store(Arc::new(out));
+        set.insert(&CheckTarget { backend: two, check: None }, "x");
+        unhealthy.store(Arc::new(set));
         let mut both = firsts();
         both.sort();
-        assert_eq!(both, [one, two], "better to ask than to refuse");
+        assert_eq!(both, [one, two], "all are tried if all are unhealthy");
     }
 
     #[test]
-    fn answers_missing_in_a_row_are_told_of_and_single_ones_are_not() {
+    fn consecutive_missing_responses_are_reported_and_single_ones_are_not() {
         let (connector, mut observed) = connector(&Arc::default());
         let backend: Backend = "[400::1]:80".parse().unwrap();
         for _ in 0..10 {
-            (1..UNANSWERED).for_each(|_| connector.unanswered(backend));
-            connector.answered(backend);
+            (1..MAX_MISSING_RESPONSES).for_each(|_| connector.record_missing_response(backend));
+            connector.record_response(backend);
         }
         assert!(observed.try_recv().is_err());
-        (0..UNANSWERED).for_each(|_| connector.unanswered(backend));
-        assert_eq!(observed.try_recv(), Ok(Observation::Unanswered(backend)));
+        (0..MAX_MISSING_RESPONSES).for_each(|_| connector.record_missing_response(backend));
+        assert_eq!(observed.try_recv(), Ok(Observation::NoResponses(backend)));
     }
 }

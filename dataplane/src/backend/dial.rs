@@ -1,4 +1,4 @@
-//! Connecting to a backend, and naming what went wrong.
+//! Connecting to a backend, with the proxy error types of RFC 9209 for failures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,46 +19,49 @@ use crate::snapshot::Snapshot;
 /// The reason why a backend cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum DialError {
-    /// Nothing listens there.
+    /// The host refused the connection: nothing listens at the port.
     #[error("connection refused")]
     Refused,
-    /// The backend did not answer in time.
-    #[error("no answer in time")]
+    /// The connection was not established in time.
+    #[error("connection timed out")]
     Timeout,
-    /// There is no route to the backend's address.
-    #[error("no route to it")]
+    /// The network has no route to the backend's address.
+    #[error("no route to host")]
     Unroutable,
-    /// This node is out of sockets.
+    /// This node has no free ports or file descriptors.
     #[error("this node is out of sockets")]
     Exhausted,
-    /// The backend is this gateway's own listener: what goes there comes back.
-    #[error("it is a listener of this gateway itself")]
-    Ourselves,
-    /// Anything else.
+    /// The address is a listener of this gateway, so the connection would loop.
+    #[error("the address is a listener of this gateway")]
+    OwnListener,
+    /// Another error of the system.
     #[error("cannot connect ({0})")]
     Other(io::ErrorKind),
 }
 
-/// The listeners of this gateway, this node's and, as the controlplane says, its own and those of other nodes: a backend
-/// there would bring a connection back for ever, and bytes that pass through cannot be marked as HTTP requests are; or it
-/// would show the public what is meant for the operator.
+/// The listeners of this gateway: those of this node, and those of the controlplane and the other nodes, which the feed
+/// announces.
+///
+/// They cannot be backends: a connection would loop (TLS bytes of a passthrough cannot be marked as requests are by
+/// CDN-Loop), or a private listener would be public.
 #[derive(Clone)]
-pub(crate) struct Ourselves {
+pub(crate) struct OwnListeners {
     own: Arc<ProcessListeners>,
     snapshot: Arc<ArcSwap<Snapshot>>,
 }
 
-/// The terms on which backends are connected to.
+/// The options for connections to backends.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
-    /// The gateway's own listeners, where no backend may be.
-    pub ourselves: Ourselves,
-    /// The time for a backend's host to acknowledge what it was sent.
+    /// The gateway's own listeners, which cannot be backends.
+    pub own_listeners: OwnListeners,
+    /// The time for a backend's host to acknowledge sent bytes.
     pub ack_timeout: Duration,
 }
 
-impl Ourselves {
-    /// Returns this node's at `addresses`, unspecified ones among them, and those in the settings of `snapshot`.
+impl OwnListeners {
+    /// Creates the list: this node's listeners at `addresses`, which may be unspecified, and those in the settings of
+    /// `snapshot`.
     #[must_use]
     pub(crate) fn new(
         addresses: impl IntoIterator<Item = SocketAddr>,
@@ -68,21 +71,21 @@ impl Ourselves {
         Self { own: Arc::new(ProcessListeners { stack, addresses }), snapshot }
     }
 
-    /// Returns this node's listeners as they are seen from elsewhere now. Where the system does not tell its addresses,
-    /// those of unspecified listeners are not known.
+    /// Returns this node's listeners with unspecified addresses replaced by the current ones of this machine. If the
+    /// system does not report its addresses, unspecified ones stay.
     #[must_use]
-    pub(crate) fn seen_from_elsewhere(&self) -> ProcessListeners {
+    pub(crate) fn reachable_listeners(&self) -> ProcessListeners {
         let ProcessListeners { stack, addresses } = &*self.own;
         let addresses = reachable(addresses).unwrap_or_else(|error| {
-            debug!(%error, "the addresses of this machine are not known");
+            debug!(%error, "cannot list the addresses of this machine");
             addresses.clone()
         });
         ProcessListeners { stack: stack.clone(), addresses }
     }
 
-    /// Returns whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
-    /// this machine's.
-    fn is_at(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+    /// Returns whether a connection from `local` to `peer` ends at a listener of this gateway. If both have the same
+    /// address, the peer is this machine.
+    fn contains(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
         let is_local = from == to || to.is_loopback() || to.is_unspecified();
         let seen = SeenAddress { stack: &self.own.stack, address: peer, is_local };
@@ -92,9 +95,9 @@ impl Ourselves {
     }
 }
 
-impl fmt::Debug for Ourselves {
+impl fmt::Debug for OwnListeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ourselves").field(&self.own).finish()
+        f.debug_tuple("OwnListeners").field(&self.own).finish()
     }
 }
 
@@ -107,7 +110,7 @@ impl DialError {
             Self::Timeout => "connection_timeout",
             Self::Unroutable => "destination_ip_unroutable",
             Self::Exhausted => "connection_limit_reached",
-            Self::Ourselves => "proxy_loop_detected",
+            Self::OwnListener => "proxy_loop_detected",
             Self::Other(_) => "destination_unavailable",
         }
     }
@@ -122,8 +125,8 @@ impl Dialer {
     ) -> Result<BackendStream, DialError> {
         let begun = Instant::now();
         let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
-        if self.ourselves.is_at(stream.local_addr()?, stream.peer_addr()?) {
-            return Err(DialError::Ourselves);
+        if self.own_listeners.contains(stream.local_addr()?, stream.peer_addr()?) {
+            return Err(DialError::OwnListener);
         }
         Ok(BackendStream::new(stream, self.ack_timeout, begun.elapsed())?)
     }
@@ -137,7 +140,7 @@ impl From<io::Error> for DialError {
             Kind::TimedOut => Self::Timeout,
             Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Self::Unroutable,
             Kind::AddrNotAvailable | Kind::QuotaExceeded => Self::Exhausted,
-            // EMFILE and ENFILE have no kind of their own.
+            // The standard library has no kind for ENFILE (23) and EMFILE (24).
             _ if matches!(error.raw_os_error(), Some(23 | 24)) => Self::Exhausted,
             kind => Self::Other(kind),
         }
@@ -149,11 +152,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_listeners_are_known_whatever_they_are_called() {
-        let at = |listener: &str, local: &str, peer: &str| {
-            // Another listener is never in the way.
+    fn own_listeners_are_recognised_in_every_notation() {
+        let contains = |listener: &str, local: &str, peer: &str| {
+            // A second listener makes no difference.
             let listeners = ["192.0.2.1:9180", listener].map(|address| address.parse().unwrap());
-            Ourselves::new(listeners, Arc::default()).is_at(local.parse().unwrap(), peer.parse().unwrap())
+            OwnListeners::new(listeners, Arc::default())
+                .contains(local.parse().unwrap(), peer.parse().unwrap())
         };
         for (listener, local, peer) in [
             ("[::]:443", "[400::1]:5000", "[400::1]:443"),
@@ -170,7 +174,7 @@ mod tests {
             ("127.0.0.1:9180", "127.0.0.1:5000", "[::ffff:127.0.0.1]:9180"),
             ("[::ffff:127.0.0.1]:9180", "127.0.0.1:5000", "127.0.0.1:9180"),
         ] {
-            assert!(at(listener, local, peer), "{peer} is {listener}");
+            assert!(contains(listener, local, peer), "{peer} is {listener}");
         }
         for (listener, local, peer, what) in [
             ("[::]:443", "[400::1]:5000", "[400::2]:443", "another machine"),
@@ -179,7 +183,7 @@ mod tests {
             ("127.0.0.1:443", "127.0.0.1:5000", "127.0.0.2:443", "another server of this machine"),
             ("[400::1]:443", "[400::2]:5000", "[400::2]:443", "another server of this machine"),
         ] {
-            assert!(!at(listener, local, peer), "{peer} is {what}, not {listener}");
+            assert!(!contains(listener, local, peer), "{peer} is {what}, not {listener}");
         }
     }
 }

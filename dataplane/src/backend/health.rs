@@ -1,75 +1,77 @@
-//! When a backend is out and when it is back. Pure: each outcome is given, and so is what it takes.
+//! The health state of a backend: a pure state machine that is fed with the outcomes of checks.
 
 use std::time::Duration;
 
 use webgateway_proto::model::HealthCheck;
 
-/// The longest pause between two checks of a backend that is out, unless its interval is longer.
-const CAP: Duration = Duration::from_secs(30);
+/// The maximum delay between two checks of an unhealthy backend, unless its interval is longer.
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// How often a backend is looked at, and what takes it out and brings it back.
+/// The interval of checks, and the numbers of outcomes that change the health state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// The pause between two checks.
+pub(crate) struct Thresholds {
+    /// The time between two checks.
     pub interval: Duration,
-    /// How many good ones in a row bring it back.
+    /// The number of consecutive successes after which an unhealthy backend is healthy.
     pub rise: u32,
-    /// How many bad ones in a row take it out.
+    /// The number of consecutive failures after which a healthy backend is unhealthy.
     pub fall: u32,
 }
 
-impl Terms {
-    /// For a backend that the traffic could not reach: out at once, and back as soon as it can be reached.
-    pub(crate) const TRAFFIC: Self = Self { interval: Duration::from_secs(1), rise: 1, fall: 1 };
+impl Thresholds {
+    /// The thresholds of passive health checking: one failure of the traffic makes a backend unhealthy, one successful
+    /// connection makes it healthy again.
+    pub(crate) const PASSIVE: Self = Self { interval: Duration::from_secs(1), rise: 1, fall: 1 };
 
-    /// As a route says.
+    /// Returns the thresholds of a configured check.
     #[must_use]
-    pub(crate) fn of(check: &HealthCheck) -> Self {
+    pub(crate) fn from_check(check: &HealthCheck) -> Self {
         Self { interval: check.interval(), rise: check.rise(), fall: check.fall() }
     }
 }
 
-/// What is thought of a backend; good until proven otherwise.
+/// The health of a backend. It is healthy at first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Judgement {
-    is_out: bool,
-    /// Outcomes in a row that contradict it.
-    against: u32,
-    /// Bad outcomes in a row.
+pub(crate) struct HealthState {
+    is_unhealthy: bool,
+    /// The number of consecutive outcomes that contradict the state.
+    contradicting: u32,
+    /// The number of consecutive failures.
     failures: u32,
 }
 
-impl Judgement {
-    /// Whether it is out.
+impl HealthState {
+    /// Returns whether the backend is unhealthy.
     #[must_use]
-    pub(crate) fn is_out(self) -> bool {
-        self.is_out
+    pub(crate) fn is_unhealthy(self) -> bool {
+        self.is_unhealthy
     }
 
-    /// Takes the outcome of a check; says whether the judgement turned.
-    pub(crate) fn note(&mut self, good: bool, terms: Terms) -> bool {
-        self.failures = if good { 0 } else { self.failures.saturating_add(1) };
-        if good != self.is_out {
-            self.against = 0;
+    /// Records the outcome of a check; returns whether the state changed.
+    pub(crate) fn record(&mut self, success: bool, thresholds: Thresholds) -> bool {
+        self.failures = if success { 0 } else { self.failures.saturating_add(1) };
+        if success != self.is_unhealthy {
+            self.contradicting = 0;
             return false;
         }
-        self.against += 1;
-        let turns = self.against >= if self.is_out { terms.rise } else { terms.fall };
-        if turns {
-            (self.is_out, self.against) = (!self.is_out, 0);
+        self.contradicting += 1;
+        let changes = self.contradicting >= if self.is_unhealthy { thresholds.rise } else { thresholds.fall };
+        if changes {
+            (self.is_unhealthy, self.contradicting) = (!self.is_unhealthy, 0);
         }
-        turns
+        changes
     }
 
-    /// How long until the next check: the interval, and twice as long after each further bad one while it is out.
+    /// Returns the time until the next check: the interval, doubled with each further failure while the backend is
+    /// unhealthy (exponential backoff), up to [`MAX_DELAY`].
     #[must_use]
-    pub(crate) fn pause(self, terms: Terms) -> Duration {
-        if !self.is_out {
-            return terms.interval;
+    pub(crate) fn delay(self, thresholds: Thresholds) -> Duration {
+        if !self.is_unhealthy {
+            return thresholds.interval;
         }
-        let doublings = self.failures.saturating_sub(terms.fall);
-        let pause = terms.interval.saturating_mul(2u32.saturating_pow(doublings));
-        pause.min(CAP.max(terms.interval))
+        let doublings = self.failures.saturating_sub(thresholds.fall);
+        let delay = thresholds.interval.saturating_mul(2u32.saturating_pow(doublings));
+        delay.min(MAX_DELAY.max(thresholds.interval))
     }
 }
 
@@ -79,38 +81,39 @@ mod tests {
 
     use super::*;
 
-    fn after(outcomes: &[bool], terms: Terms) -> Judgement {
-        let mut judgement = Judgement::default();
+    fn state_after(outcomes: &[bool], thresholds: Thresholds) -> HealthState {
+        let mut state = HealthState::default();
         for good in outcomes {
-            judgement.note(*good, terms);
+            state.record(*good, thresholds);
         }
-        judgement
+        state
     }
 
     #[test]
-    fn what_the_traffic_cannot_reach_is_out_at_once_and_back_at_once() {
-        let mut judgement = Judgement::default();
-        assert!(judgement.note(false, Terms::TRAFFIC) && judgement.is_out());
-        let pauses: Vec<u64> = (0..7)
+    fn one_passive_failure_makes_unhealthy_and_one_success_makes_healthy() {
+        let mut state = HealthState::default();
+        assert!(state.record(false, Thresholds::PASSIVE) && state.is_unhealthy());
+        let delays: Vec<u64> = (0..7)
             .map(|_| {
-                let pause = judgement.pause(Terms::TRAFFIC).as_secs();
-                assert!(!judgement.note(false, Terms::TRAFFIC));
-                pause
+                let delay = state.delay(Thresholds::PASSIVE).as_secs();
+                assert!(!state.record(false, Thresholds::PASSIVE));
+                delay
             })
             .collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        assert!(judgement.note(true, Terms::TRAFFIC) && !judgement.is_out());
-        assert_eq!(judgement, Judgement::default());
+        assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30]);
+        assert!(state.record(true, Thresholds::PASSIVE) && !state.is_unhealthy());
+        assert_eq!(state, HealthState::default());
     }
 
     proptest! {
-        /// A plain reading of rise and fall: the last run of equal outcomes decides, if it is long enough.
+        /// Compares with a direct reading of the definition: the last run of equal outcomes decides, if it is long
+        /// enough.
         #[test]
-        fn it_turns_after_as_many_in_a_row_as_asked_for(
+        fn the_state_changes_after_rise_or_fall_consecutive_outcomes(
             outcomes in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..=10, fall in 1u32..=10,
         ) {
-            let terms = Terms { interval: Duration::from_secs(10), rise, fall };
-            let mut judgement = Judgement::default();
+            let thresholds = Thresholds { interval: Duration::from_secs(10), rise, fall };
+            let mut state = HealthState::default();
             let (mut expected, mut last, mut run) = (false, true, 0);
             for good in outcomes {
                 run = if good == last { run + 1 } else { 1 };
@@ -119,23 +122,23 @@ mod tests {
                 if run >= if good { rise } else { fall } {
                     expected = !good;
                 }
-                prop_assert_eq!(judgement.note(good, terms), was != expected);
-                prop_assert_eq!(judgement.is_out(), expected);
+                prop_assert_eq!(state.record(good, thresholds), was != expected);
+                prop_assert_eq!(state.is_unhealthy(), expected);
             }
         }
 
         #[test]
-        fn the_pause_grows_while_it_is_out_and_never_leaves_its_bounds(
+        fn the_delay_grows_while_unhealthy_and_stays_within_its_bounds(
             outcomes in proptest::collection::vec(any::<bool>(), 0..60), seconds in 1u64..=3600, fall in 1u32..=10,
         ) {
-            let terms = Terms { interval: Duration::from_secs(seconds), rise: 2, fall };
-            let judgement = after(&outcomes, terms);
-            let pause = judgement.pause(terms);
-            prop_assert!((terms.interval..=CAP.max(terms.interval)).contains(&pause));
-            prop_assert!(judgement.is_out() || pause == terms.interval);
-            let mut worse = judgement;
-            worse.note(false, terms);
-            prop_assert!(!judgement.is_out() || worse.pause(terms) >= pause);
+            let thresholds = Thresholds { interval: Duration::from_secs(seconds), rise: 2, fall };
+            let state = state_after(&outcomes, thresholds);
+            let delay = state.delay(thresholds);
+            prop_assert!((thresholds.interval..=MAX_DELAY.max(thresholds.interval)).contains(&delay));
+            prop_assert!(state.is_unhealthy() || delay == thresholds.interval);
+            let mut worse = state;
+            worse.record(false, thresholds);
+            prop_assert!(!state.is_unhealthy() || worse.delay(thresholds) >= delay);
         }
     }
 }

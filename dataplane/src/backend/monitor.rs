@@ -1,4 +1,4 @@
-//! The one task that looks after the backends, on the control runtime: checks, judges, and publishes who is out.
+//! The health checker: one task on the control runtime that runs the checks and publishes the unhealthy backends.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,142 +15,147 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Host, Probe, RouteId};
 
+use super::check_schedule::{CheckSchedule, DueCheck, Transition};
 use super::connector::Observation;
 use super::dial::Dialer;
-use super::down::Down;
 use super::probe::probe;
-use super::watchlist::{Due, Turned, Watchlist};
+use super::unhealthy::UnhealthySet;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
-/// How many checks run at once; more wait for their turn.
+/// The maximum number of checks that run at once; others wait.
 const MAX_CHECKS: usize = 512;
-/// How often it looks whether the routes have changed.
-const FOLLOW: Duration = Duration::from_millis(250);
-/// A check takes no longer than this, nor than its interval.
-const LONGEST: Duration = Duration::from_secs(5);
+/// The interval at which the monitor looks for changed routes.
+const ROUTES_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The maximum duration of a check, unless its interval is shorter.
+const MAX_CHECK_DURATION: Duration = Duration::from_secs(5);
 
-type Checked = OrdMap<RouteId, Arc<FeedRoute>>;
+/// The routes that have health checks.
+type CheckedRoutes = OrdMap<RouteId, Arc<FeedRoute>>;
 
-/// What looks after the backends.
+/// The health checker of all backends.
 pub(crate) struct Monitor {
-    /// What is known.
+    /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Where it publishes who is out.
-    pub down: Arc<ArcSwap<Down>>,
+    /// The unhealthy backends, as published to the workers.
+    pub unhealthy: Arc<ArcSwap<UnhealthySet>>,
     /// The workers' observations.
     pub observations: mpsc::Receiver<Observation>,
     /// The dialer of the checks.
     pub dialer: Dialer,
-    /// Counts.
+    /// The metrics of this process.
     pub metrics: Metrics,
 }
 
-type Checks = JoinSet<(Due, Result<(), String>)>;
+/// The checks under way, each with its outcome.
+type Checks = JoinSet<(DueCheck, Result<(), String>)>;
 
 impl Monitor {
-    /// Looks after them until the process stops.
+    /// Runs until the process stops.
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
-        let (mut list, mut known) = (Watchlist::default(), Checked::new());
-        let (mut checks, mut follow) = (Checks::new(), interval(FOLLOW));
+        let (mut schedule, mut known) = (CheckSchedule::default(), CheckedRoutes::new());
+        let (mut checks, mut follow) = (Checks::new(), interval(ROUTES_POLL_INTERVAL));
         loop {
             while checks.len() < MAX_CHECKS
-                && let Some(due) = list.due(Instant::now())
+                && let Some(due) = schedule.pop_due(Instant::now())
             {
                 self.check(&mut checks, due);
             }
-            let next = list.next().filter(|_| checks.len() < MAX_CHECKS);
-            let turned = tokio::select! {
-                Some(observation) = self.observations.recv() => observe(&mut list, observation),
+            let next = schedule.next_due().filter(|_| checks.len() < MAX_CHECKS);
+            let transition = tokio::select! {
+                Some(observation) = self.observations.recv() => observe(&mut schedule, observation),
                 Some(Ok((due, outcome))) = checks.join_next() => {
-                    list.checked(&due, outcome, Instant::now(), fastrand::f64())
+                    schedule.record_outcome(&due, outcome, Instant::now(), fastrand::f64())
                 }
-                () = sleep_until(next.unwrap_or_else(far)), if next.is_some() => None,
+                () = sleep_until(next.unwrap_or_else(far_future)), if next.is_some() => None,
                 _ = follow.tick() => {
-                    self.follow(&mut list, &mut known);
+                    self.follow_routes(&mut schedule, &mut known);
                     None
                 }
                 () = stop.begun() => return Ok(()),
             };
-            if let Some(turned) = turned {
-                self.publish(&list, &turned);
+            if let Some(transition) = transition {
+                self.publish(&schedule, &transition);
             }
         }
     }
 
-    fn publish(&self, list: &Watchlist, Turned { backend, down }: &Turned) {
-        match down {
-            Some(reason) => warn!(%backend, reason, "a backend is out"),
-            None => info!(%backend, "a backend is back"),
+    fn publish(&self, schedule: &CheckSchedule, Transition { backend, reason }: &Transition) {
+        match reason {
+            Some(reason) => warn!(%backend, reason, "backend unhealthy"),
+            None => info!(%backend, "backend healthy"),
         }
-        self.store(list);
+        self.store(schedule);
     }
 
-    fn store(&self, list: &Watchlist) {
-        self.metrics.backends_down.set(i64::try_from(list.down().len()).unwrap_or(i64::MAX));
-        self.down.store(Arc::new(list.down().clone()));
+    fn store(&self, schedule: &CheckSchedule) {
+        self.metrics.backends_down.set(i64::try_from(schedule.unhealthy().len()).unwrap_or(i64::MAX));
+        self.unhealthy.store(Arc::new(schedule.unhealthy().clone()));
     }
 
-    /// Takes over what has changed about the routes that have checks; costs what has changed.
-    fn follow(&self, list: &mut Watchlist, known: &mut Checked) {
+    /// Applies changes of the routes that have checks. Its cost is proportional to the changes, not to the routes.
+    fn follow_routes(&self, schedule: &mut CheckSchedule, known: &mut CheckedRoutes) {
         let current = self.snapshot.load().routes.checked().clone();
         if current.ptr_eq(known) {
             return;
         }
         let now = Instant::now();
-        // What comes is named before what goes is dropped: a backend named by both keeps its judgement.
+        // Additions come before removals, so that a backend that moves from one route to another keeps its health.
         for difference in known.diff(&current) {
             match difference {
                 DiffItem::Add(_, route) | DiffItem::Update { new: (_, route), .. } => {
-                    list.add(route, now, fastrand::f64);
+                    schedule.add_route(route, now, fastrand::f64);
                 }
                 DiffItem::Remove(..) => {}
             }
         }
-        let mut turned = false;
+        let mut was_unhealthy = false;
         for difference in known.diff(&current) {
-            turned |= match difference {
-                DiffItem::Remove(_, route) => list.remove(route, None),
-                DiffItem::Update { old: (_, old), new: (_, new) } => list.remove(old, Some(new)),
+            was_unhealthy |= match difference {
+                DiffItem::Remove(_, route) => schedule.remove_route(route, None),
+                DiffItem::Update { old: (_, old), new: (_, new) } => schedule.remove_route(old, Some(new)),
                 DiffItem::Add(..) => false,
             };
         }
         *known = current;
-        if turned {
-            self.store(list);
+        if was_unhealthy {
+            self.store(schedule);
         }
     }
 
-    fn check(&self, checks: &mut Checks, due: Due) {
+    fn check(&self, checks: &mut Checks, due: DueCheck) {
         let allowed = self.snapshot.load().allowed_backends();
-        let (dialer, backend) = (self.dialer.clone(), due.subject.backend);
+        let (dialer, backend) = (self.dialer.clone(), due.target.backend);
         checks.spawn(async move {
             if let Err(prohibited) = allowed.admit(backend) {
                 return (due, Err(prohibited.to_string()));
             }
-            let (how, limit) = due
-                .subject
-                .check
-                .as_deref()
-                .map_or((&Probe::Tcp, LONGEST), |check| (check.probe(), check.interval().min(LONGEST)));
+            let (kind, limit) =
+                due.target.check.as_deref().map_or((&Probe::Tcp, MAX_CHECK_DURATION), |check| {
+                    (check.probe(), check.interval().min(MAX_CHECK_DURATION))
+                });
             let host = due.host.as_ref().map_or("", Host::as_str);
-            let outcome = probe(backend, how, host, limit, &dialer).await;
-            let outcome = outcome.map_err(|ill| ill.to_string());
+            let outcome = probe(backend, kind, host, limit, &dialer).await;
+            let outcome = outcome.map_err(|error| error.to_string());
             (due, outcome)
         });
     }
 }
 
-fn observe(list: &mut Watchlist, observation: Observation) -> Option<Turned> {
+fn observe(schedule: &mut CheckSchedule, observation: Observation) -> Option<Transition> {
     match observation {
-        Observation::Failed(backend, error) => list.failed(backend, &error.to_string(), Instant::now()),
-        Observation::Unanswered(backend) => {
-            list.failed(backend, "several requests in a row had no answer", Instant::now())
+        Observation::ConnectFailed(backend, error) => {
+            schedule.record_failure(backend, &error.to_string(), Instant::now())
         }
-        Observation::Reached(backend) => list.reached(backend),
+        Observation::NoResponses(backend) => schedule.record_failure(
+            backend,
+            "several consecutive requests had no valid response",
+            Instant::now(),
+        ),
+        Observation::Connected(backend) => schedule.record_success(backend),
     }
 }
 
-fn far() -> Instant {
+fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }

@@ -1,4 +1,4 @@
-//! The idle connections of one worker to its backends.
+//! The connection pool of one worker: its idle connections to backends.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,18 +20,18 @@ use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
 use crate::trailers::{TrailerIo, TrailerSlot};
 
-/// The field by which a backend tells how long it keeps a connection.
+/// The field in which a backend announces how long it keeps an idle connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// A pool of idle connections, newest last. `B` is the body of requests.
+/// A pool of idle connections, newest last. `B` is the type of request bodies.
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
-    keep: Cell<Duration>,
+    idle: RefCell<HashMap<SocketAddr, Vec<IdleConnection<B>>>>,
+    idle_timeout: Cell<Duration>,
 }
 
 #[derive(Debug)]
-struct Idle<B> {
+struct IdleConnection<B> {
     connection: BackendConnection<B>,
     until: Instant,
 }
@@ -41,13 +41,13 @@ struct Idle<B> {
 pub(crate) struct BackendConnection<B> {
     /// The sender of its requests.
     pub sender: SendRequest<B>,
-    /// The heads of its answers.
+    /// The checker of its response heads.
     pub heads: AnswerHeads,
     /// The trailers of the request that is sent.
     pub trailers: TrailerSlot,
-    /// The time that a request takes to get there and its answer to get back, at most.
+    /// The time that connecting took: an upper bound of the round-trip time.
     round_trip: Duration,
-    /// The limit of its reads.
+    /// The size limit of its reads.
     pub reads: Arc<ReadLimit>,
 }
 
@@ -57,52 +57,54 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Keeps an idle connection for `keep`.
+    /// Creates a pool that keeps an idle connection for at most `idle_timeout`.
     #[must_use]
-    pub(crate) fn new(keep: Duration) -> Self {
-        Self { idle: RefCell::default(), keep: Cell::new(keep) }
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        Self { idle: RefCell::default(), idle_timeout: Cell::new(idle_timeout) }
     }
 
-    /// Keeps a connection that becomes idle from now on for `keep`.
-    pub(crate) fn set_keep(&self, keep: Duration) {
-        self.keep.set(keep);
+    /// Changes the idle timeout of connections that are put into the pool from now on.
+    pub(crate) fn set_idle_timeout(&self, idle_timeout: Duration) {
+        self.idle_timeout.set(idle_timeout);
     }
 
-    /// Takes the newest idle connection that can take a request.
+    /// Takes the newest idle connection to `backend` that can carry a request.
     pub(crate) async fn take(&self, backend: SocketAddr, now: Instant) -> Option<BackendConnection<B>> {
         loop {
             let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
-            let Idle { mut connection, until } = newest;
+            let IdleConnection { mut connection, until } = newest;
             if now > until || connection.sender.is_closed() {
                 continue;
             }
-            // Only just put back, it may still be about to take note of the end of its last answer.
+            // A connection that was put back a moment ago may not have processed the end of its last response yet.
             if connection.sender.is_ready() || connection.sender.ready().await.is_ok() {
                 return Some(connection);
             }
         }
     }
 
-    /// Keeps a connection whose last answer was read to its end. `announced` is the time that the backend keeps it.
+    /// Returns a connection whose last response was read to its end. `keep_alive` is the time that the backend
+    /// announced to keep it.
     pub(crate) fn put(
         &self,
         backend: SocketAddr,
         connection: BackendConnection<B>,
         now: Instant,
-        announced: Option<Duration>,
+        keep_alive: Option<Duration>,
     ) {
-        let keep = time_to_keep(self.keep.get(), announced, connection.round_trip);
-        let Some(until) = keep.filter(|_| !connection.sender.is_closed()).map(|keep| now + keep) else {
+        let timeout = idle_timeout(self.idle_timeout.get(), keep_alive, connection.round_trip);
+        let Some(until) = timeout.filter(|_| !connection.sender.is_closed()).map(|timeout| now + timeout)
+        else {
             return;
         };
         let mut idle = self.idle.borrow_mut();
         let of_backend = idle.entry(backend).or_default();
         if of_backend.len() < POOL_PER_BACKEND {
-            of_backend.push(Idle { connection, until });
+            of_backend.push(IdleConnection { connection, until });
         }
     }
 
-    /// Closes what was idle too long.
+    /// Closes the connections whose idle timeout has passed.
     pub(crate) fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, of_backend| {
             of_backend.retain(|idle| !idle.connection.sender.is_closed() && now <= idle.until);
@@ -111,10 +113,10 @@ where
     }
 }
 
-/// Returns the time that a backend announces to keep the connection while it is idle (RFC 2068 §19.7.1, `Keep-Alive:
-/// timeout=5, max=100`): the shortest, if there are several. A connection that takes no more requests is not kept.
+/// Returns the time that a backend announces to keep an idle connection (RFC 2068 §19.7.1, `Keep-Alive: timeout=5,
+/// max=100`): the shortest, if there are several. It is zero if the backend accepts no more requests (`max=0`).
 #[must_use]
-pub(crate) fn announced(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     let fields = headers.get_all(KEEP_ALIVE).into_iter().filter_map(|field| field.to_str().ok());
     let params = fields.flat_map(|field| field.split([',', ';'])).filter_map(|param| {
         let (name, value) = param.split_once('=')?;
@@ -128,17 +130,22 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<Duration> {
     params.min()
 }
 
-/// Returns the time to keep an idle connection, if it is worth it: `most`, but less than the backend announces that it
-/// does. A request that is sent by then arrives while the backend still waits for it: the end of the last answer took a
-/// part of a round trip to get here, the request takes another, both may take longer than connecting did, and the clock
-/// is a [`TICK`] behind.
-fn time_to_keep(most: Duration, announced: Option<Duration>, round_trip: Duration) -> Option<Duration> {
-    let Some(announced) = announced else { return Some(most) };
-    announced.checked_sub(2 * round_trip + TICK).filter(|keep| !keep.is_zero()).map(|keep| keep.min(most))
+/// Returns the time to keep an idle connection: `max`, or less if the backend closes it earlier; `None` if it is not
+/// worth keeping.
+///
+/// A request must reach the backend before the announced time is over there. The time counts from the end of the
+/// response at the backend, so one round trip is lost in total. The margin is two, as a round trip may take longer than
+/// the measured one, and a [`TICK`], by which the clock may be behind.
+fn idle_timeout(max: Duration, keep_alive: Option<Duration>, round_trip: Duration) -> Option<Duration> {
+    let Some(keep_alive) = keep_alive else { return Some(max) };
+    keep_alive
+        .checked_sub(2 * round_trip + TICK)
+        .filter(|timeout| !timeout.is_zero())
+        .map(|timeout| timeout.min(max))
 }
 
-/// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it. The heads of answers
-/// are bounded as those of requests are.
+/// Begins HTTP/1.1 on a new connection. A task on this worker drives it until either side closes it. The limits of
+/// request heads apply to response heads too.
 pub(crate) async fn handshake<B>(
     tasks: &LocalTasks,
     backend: SocketAddr,
@@ -154,19 +161,19 @@ where
     let reads = Arc::clone(stream.reads());
     let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
     let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
-    // A combinator and not an async block, which would have room for the connection twice.
+    // A combinator, as an async block would contain the connection twice.
     tasks.spawn(
         "backend connection",
         connection.with_upgrades().map(move |ended| {
             if let Err(error) = ended {
-                trace!(%backend, %error, "a backend connection ended");
+                trace!(%backend, %error, "backend connection ended");
             }
         }),
     );
     Ok(BackendConnection { sender, heads, trailers, round_trip, reads })
 }
 
-/// Returns HTTP/1.1 with our limits.
+/// Returns the HTTP/1.1 client configuration with the limits of this node.
 pub(crate) fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -183,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_backend_announces_is_read_in_any_spelling() {
+    fn keep_alive_is_parsed_in_any_spelling() {
         for (fields, seconds) in [
             (&[][..], None),
             (&["timeout=5"], Some(5)),
@@ -202,14 +209,14 @@ mod tests {
             for field in fields {
                 headers.append(KEEP_ALIVE, HeaderValue::from_bytes(field.as_bytes()).unwrap());
             }
-            assert_eq!(announced(&headers), seconds.map(Duration::from_secs), "{fields:?}");
+            assert_eq!(keep_alive_timeout(&headers), seconds.map(Duration::from_secs), "{fields:?}");
         }
     }
 
     #[test]
-    fn a_connection_is_given_up_before_the_backend_gives_it_up() {
+    fn an_idle_connection_is_closed_before_the_backend_closes_it() {
         let ms = Duration::from_millis;
-        for (announced, round_trip, expected) in [
+        for (keep_alive, round_trip, expected) in [
             (None, 150, Some(4000)),
             (Some(60_000), 150, Some(4000)),
             (Some(5000), 0, Some(4000)),
@@ -220,9 +227,9 @@ mod tests {
             (Some(1000), 3000, None),
             (Some(0), 0, None),
         ] {
-            let keep = time_to_keep(ms(4000), announced.map(ms), ms(round_trip));
-            assert_eq!(keep, expected.map(ms), "{announced:?} announced, {round_trip} ms away");
+            let timeout = idle_timeout(ms(4000), keep_alive.map(ms), ms(round_trip));
+            assert_eq!(timeout, expected.map(ms), "{keep_alive:?} announced, {round_trip} ms away");
         }
-        assert_eq!(time_to_keep(Duration::ZERO, Some(ms(2000)), ms(1)), Some(Duration::ZERO), "switched off");
+        assert_eq!(idle_timeout(Duration::ZERO, Some(ms(2000)), ms(1)), Some(Duration::ZERO), "switched off");
     }
 }

@@ -1,4 +1,4 @@
-//! One check of one backend: a connection, or a GET and the head of its answer.
+//! A probe of one backend: a TCP connection, or a GET request and the status of its response.
 
 use std::time::Duration;
 
@@ -14,64 +14,65 @@ use webgateway_proto::model::{Backend, Probe};
 use super::dial::{DialError, Dialer};
 use super::stream::BackendStream;
 
-/// The largest head that is read, in bytes: by default, traffic takes one of that size as well.
+/// The maximum size of a response head, in bytes; the default limit of the traffic is the same.
 const MAX_HEAD: usize = 64 * 1024;
-/// The fields that such a head has room for.
+/// The maximum number of fields in a response head.
 const MAX_FIELDS: usize = MAX_HEAD / 32;
-const AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
 
-/// What is wrong with a backend.
+/// The reason why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Ill {
-    /// It cannot be connected to.
+pub(crate) enum ProbeError {
+    /// Connecting failed.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// It answers with something else than success.
+    /// The status of the response is neither 2xx nor 3xx.
     #[error("GET {0} was answered {1}")]
     Status(String, StatusCode),
-    /// It does not answer in time.
+    /// No response arrived in time.
     #[error("GET {0} was not answered in time")]
-    Silent(String),
-    /// It hangs up, or answers something that is no HTTP.
-    #[error("GET {0} was not answered with HTTP")]
-    Garbage(String),
+    Timeout(String),
+    /// The connection ended without a response, or the response is not valid HTTP.
+    #[error("GET {0} was not answered with valid HTTP")]
+    InvalidResponse(String),
 }
 
-/// Looks at a backend, for `limit` at most. `host` is what a GET asks for.
+/// Probes a backend within `limit`. `host` is the Host field of a GET request.
 pub(crate) async fn probe(
     backend: Backend,
-    how: &Probe,
+    kind: &Probe,
     host: &str,
     limit: Duration,
     dialer: &Dialer,
-) -> Result<(), Ill> {
+) -> Result<(), ProbeError> {
     let until = Instant::now() + limit;
     let stream = dialer.dial(backend.address(), limit).await?;
-    let Probe::Http(path) = how else { return Ok(()) };
+    let Probe::Http(path) = kind else { return Ok(()) };
     match timeout_at(until, get(stream, path, host)).await {
         Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),
-        Ok(Some(status)) => Err(Ill::Status(path.clone(), status)),
-        Ok(None) => Err(Ill::Garbage(path.clone())),
-        Err(_) => Err(Ill::Silent(path.clone())),
+        Ok(Some(status)) => Err(ProbeError::Status(path.clone(), status)),
+        Ok(None) => Err(ProbeError::InvalidResponse(path.clone())),
+        Err(_) => Err(ProbeError::Timeout(path.clone())),
     }
 }
 
-/// The status of the answer. Its body is left unread: the connection ends here.
+/// Sends a GET request and returns the status of the response. Its body is not read: the connection is closed.
 async fn get(stream: BackendStream, path: &str, host: &str) -> Option<StatusCode> {
     let request = Request::get(path)
         .header(header::HOST, host)
-        .header(header::USER_AGENT, AGENT)
+        .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .ok()?;
     let mut client = http1::Builder::new();
     client.max_buf_size(MAX_HEAD).max_headers(MAX_FIELDS);
     let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.ok()?;
-    let (mut answer, connection) = (std::pin::pin!(sender.send_request(request)), std::pin::pin!(connection));
-    let answer = tokio::select! {
-        answer = &mut answer => answer,
-        // It is over; what it delivered is still to be read.
-        _ = connection => answer.await,
+    let (mut response, connection) =
+        (std::pin::pin!(sender.send_request(request)), std::pin::pin!(connection));
+    let response = tokio::select! {
+        response = &mut response => response,
+        // The connection has ended, but it may have delivered the response before.
+        _ = connection => response.await,
     };
-    answer.ok().map(|response| response.status())
+    response.ok().map(|response| response.status())
 }

@@ -1,4 +1,5 @@
-//! A connection to a backend. It fails within seconds when the backend's host is gone, and bears one that reads slowly.
+//! A TCP connection to a backend. It fails within seconds if the host is gone, and tolerates a backend that reads
+//! slowly.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,48 +14,48 @@ use tokio::net::TcpStream;
 
 use crate::socket::Socket;
 
-/// The bytes that any host takes and acknowledges before its application has read one of them.
+/// The number of bytes that any host acknowledges before its application reads.
 const ACKNOWLEDGED_UNREAD: usize = 16 * 1024;
 
-/// The size up to which the buffer that answers are read into grows, unless a head needs more, in bytes. What a client
-/// that takes nothing holds is up to two of them: one encrypted, one about to be.
+/// The maximum size of the read buffer of a connection, in bytes, unless response heads may be larger. A client that
+/// does not read holds up to two of them: one encrypted, one waiting for encryption.
 pub(crate) const READ_BUFFER: usize = 32 * 1024;
-/// The largest read, in bytes: the content of two full TLS records. hyper doubles a buffer that a read fills, and this
-/// does not fill it.
-const LARGEST: usize = 2 * (16 * 1024 - 22);
-/// The largest read while the worker holds too much for its clients, in bytes.
-const SMALLEST: usize = 8 * 1024 - 1;
+/// The maximum size of a read, in bytes: the content of two full TLS records. It is less than the buffer, as hyper
+/// doubles a buffer that a read has filled.
+const MAX_READ: usize = 2 * (16 * 1024 - 22);
+/// The maximum size of a read while the worker's backlog is over its limit, in bytes.
+const MAX_SMALL_READ: usize = 8 * 1024 - 1;
 
-/// The largest read of a connection to a backend, as those who take what is read set it.
+/// The maximum size of the reads of one backend connection. The reader of its responses sets it.
 #[derive(Debug)]
 pub(crate) struct ReadLimit(AtomicUsize);
 
 /// A connection to a backend.
 ///
-/// What was sent must be acknowledged within a limit (`TCP_USER_TIMEOUT`, RFC 5482). To the kernel a closed window is as
-/// good as silence, so the limit is lifted while more was sent than a host takes for an application that reads none of
-/// it: an upload may wait. The next byte that the backend sends sets it again.
+/// Sent bytes must be acknowledged within a timeout (`TCP_USER_TIMEOUT`, RFC 5482). The kernel applies it to a closed
+/// receive window as well, and a backend may let an upload wait. So the timeout is removed once more bytes are
+/// unanswered than a host acknowledges on its own, and set again when the backend sends something.
 #[derive(Debug)]
 pub(crate) struct BackendStream {
     socket: Socket,
-    limit: Duration,
-    is_limited: bool,
+    ack_timeout: Duration,
+    is_timeout_set: bool,
     round_trip: Duration,
-    /// The bytes sent since the last one was received.
+    /// The number of bytes sent since the last received byte.
     unanswered: usize,
     reads: Arc<ReadLimit>,
 }
 
 impl Default for ReadLimit {
     fn default() -> Self {
-        Self(LARGEST.into())
+        Self(MAX_READ.into())
     }
 }
 
 impl ReadLimit {
-    /// Makes reads small, or as large as they may be.
-    pub(crate) fn set(&self, is_scarce: bool) {
-        self.0.store(if is_scarce { SMALLEST } else { LARGEST }, Relaxed);
+    /// Sets the limit: small reads, or large ones.
+    pub(crate) fn set_small(&self, is_small: bool) {
+        self.0.store(if is_small { MAX_SMALL_READ } else { MAX_READ }, Relaxed);
     }
 
     fn get(&self) -> usize {
@@ -63,55 +64,56 @@ impl ReadLimit {
 }
 
 impl BackendStream {
-    /// Takes over a new connection, which took `round_trip` to open; what it sends is to be acknowledged within `limit`.
-    pub(super) fn new(stream: TcpStream, limit: Duration, round_trip: Duration) -> io::Result<Self> {
+    /// Wraps a new connection. `ack_timeout` is the time for the host to acknowledge sent bytes, `round_trip` the time
+    /// that connecting took.
+    pub(super) fn new(stream: TcpStream, ack_timeout: Duration, round_trip: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_user_timeout(Some(limit))?;
+        SockRef::from(&stream).set_tcp_user_timeout(Some(ack_timeout))?;
         Ok(Self {
             socket: Socket(stream),
-            limit,
-            is_limited: true,
+            ack_timeout,
+            is_timeout_set: true,
             round_trip,
             unanswered: 0,
             reads: Arc::default(),
         })
     }
 
-    /// Returns the time that it took to connect: one round trip, or more.
+    /// Returns the time that connecting took: one round trip or more.
     #[must_use]
     pub(super) fn round_trip(&self) -> Duration {
         self.round_trip
     }
 
-    /// Returns the limit of its reads.
+    /// Returns the size limit of its reads.
     #[must_use]
     pub(super) fn reads(&self) -> &Arc<ReadLimit> {
         &self.reads
     }
 
-    /// Makes the end of the connection a reset.
+    /// Makes the connection end with a reset (RST) when it is dropped.
     pub(crate) fn reset_at_end(&self) -> io::Result<()> {
         self.socket.0.set_zero_linger()
     }
 
-    fn sent(&mut self, count: usize) {
+    fn record_sent(&mut self, count: usize) {
         self.unanswered = self.unanswered.saturating_add(count);
-        if self.is_limited && self.unanswered > ACKNOWLEDGED_UNREAD {
-            self.limit(false);
+        if self.is_timeout_set && self.unanswered > ACKNOWLEDGED_UNREAD {
+            self.set_timeout(false);
         }
     }
 
-    fn received(&mut self) {
+    fn record_received(&mut self) {
         self.unanswered = 0;
-        if !self.is_limited {
-            self.limit(true);
+        if !self.is_timeout_set {
+            self.set_timeout(true);
         }
     }
 
-    fn limit(&mut self, limited: bool) {
-        self.is_limited = limited;
-        // It fails for a connection that has failed.
-        let _ = SockRef::from(&self.socket.0).set_tcp_user_timeout(limited.then_some(self.limit));
+    fn set_timeout(&mut self, is_set: bool) {
+        self.is_timeout_set = is_set;
+        // An error means that the connection has failed, which the next read or write reports.
+        let _ = SockRef::from(&self.socket.0).set_tcp_user_timeout(is_set.then_some(self.ack_timeout));
     }
 }
 
@@ -121,7 +123,7 @@ impl AsyncRead for BackendStream {
         let before = buf.filled().len();
         ready!(this.socket.poll_read_at_most(cx, buf, this.reads.get()))?;
         if buf.filled().len() > before {
-            this.received();
+            this.record_received();
         }
         Poll::Ready(Ok(()))
     }
@@ -131,7 +133,7 @@ impl AsyncWrite for BackendStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let count = ready!(Pin::new(&mut this.socket).poll_write(cx, buf))?;
-        this.sent(count);
+        this.record_sent(count);
         Poll::Ready(Ok(count))
     }
 
@@ -142,7 +144,7 @@ impl AsyncWrite for BackendStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let count = ready!(Pin::new(&mut this.socket).poll_write_vectored(cx, bufs))?;
-        this.sent(count);
+        this.record_sent(count);
         Poll::Ready(Ok(count))
     }
 
@@ -169,41 +171,45 @@ mod tests {
 
     use super::*;
 
-    async fn pair(limit: Duration) -> (BackendStream, TcpStream) {
+    async fn pair(ack_timeout: Duration) -> (BackendStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (BackendStream::new(dialled, limit, Duration::ZERO).unwrap(), listener.accept().await.unwrap().0)
+        (
+            BackendStream::new(dialled, ack_timeout, Duration::ZERO).unwrap(),
+            listener.accept().await.unwrap().0,
+        )
     }
 
-    fn limit(stream: &BackendStream) -> Option<Duration> {
+    fn timeout_of(stream: &BackendStream) -> Option<Duration> {
         SockRef::from(&stream.socket.0).tcp_user_timeout().unwrap()
     }
 
     #[tokio::test]
-    async fn the_limit_is_lifted_for_what_may_wait_to_be_read_and_set_again_with_the_next_answer() {
+    async fn the_ack_timeout_is_removed_for_unread_bytes_and_set_again_with_the_next_response() {
         let seconds = Duration::from_secs(15);
         let (mut stream, mut backend) = pair(seconds).await;
-        assert_eq!(limit(&stream), Some(seconds));
+        assert_eq!(timeout_of(&stream), Some(seconds));
         stream.write_all(&[0; ACKNOWLEDGED_UNREAD]).await.unwrap();
-        assert_eq!(limit(&stream), Some(seconds), "any host takes so much");
+        assert_eq!(timeout_of(&stream), Some(seconds), "any host acknowledges so much");
         stream.write_all(&[0]).await.unwrap();
-        assert_eq!(limit(&stream), None);
+        assert_eq!(timeout_of(&stream), None);
         backend.write_all(b"x").await.unwrap();
         stream.read_u8().await.unwrap();
-        assert_eq!(limit(&stream), Some(seconds));
+        assert_eq!(timeout_of(&stream), Some(seconds));
         stream.write_all(&[0; ACKNOWLEDGED_UNREAD]).await.unwrap();
-        assert_eq!(limit(&stream), Some(seconds), "it counts from the last answer");
+        assert_eq!(timeout_of(&stream), Some(seconds), "the count begins anew with each response");
     }
 
     #[tokio::test]
-    async fn a_backend_that_reads_late_gets_all_of_it() {
+    async fn a_backend_that_reads_late_receives_everything() {
         const MANY: usize = 8 * 1024 * 1024;
         let (mut stream, mut backend) = pair(Duration::from_millis(50)).await;
         let mut sending = pin!(async {
             stream.write_all(&vec![7; MANY]).await?;
             stream.shutdown().await
         });
-        // With the limit the kernel gives up at a probe of the closed window: the first one is due after 200 ms.
+        // With the timeout set, the kernel would fail the connection at a probe of the closed window, the first after
+        // 200 ms.
         timeout(Duration::from_millis(1500), &mut sending).await.unwrap_err();
         let mut all = Vec::new();
         let (sent, read) = tokio::join!(sending, backend.read_to_end(&mut all));

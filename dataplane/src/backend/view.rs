@@ -1,4 +1,4 @@
-//! The view of a host from this node: what it would serve, and each backend dialled just now.
+//! The answer of this node to `explain`: the route and certificate of a host, and a fresh probe of each backend.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +9,28 @@ use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertif
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
 use super::dial::Dialer;
-use super::down::Down;
 use super::probe::probe;
+use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
 
-/// The number of explanations that are made at once.
+/// The maximum number of explanations under way at once.
 pub(crate) const MAX_EXPLANATIONS: usize = 8;
-/// The time a backend may take to answer.
+/// The time limit of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// This node's view of the backends.
 #[derive(Debug, Clone)]
 pub(crate) struct BackendView {
-    /// The backends that are out.
-    pub down: Arc<ArcSwap<Down>>,
+    /// The unhealthy backends.
+    pub unhealthy: Arc<ArcSwap<UnhealthySet>>,
     /// The dialer of the probes.
     pub dialer: Dialer,
 }
 
 impl BackendView {
-    /// Explains how `host` looks in `snapshot`, of `version`, in answer to the question `id`.
+    /// Explains how this node serves `host` by `snapshot`, which has this `version`, as the answer to the question
+    /// `id`.
     pub(crate) async fn explain(
         self,
         snapshot: Arc<Snapshot>,
@@ -52,27 +53,28 @@ impl BackendView {
         Explanation { id, version, route: route.map(|route| route.id), certificate, backends }
     }
 
-    /// Probes each backend; returns their health in the route's order.
+    /// Probes all backends of a route; returns their health in the route's order.
     async fn probe_all(&self, route: &Arc<FeedRoute>) -> Vec<BackendHealth> {
         let mut probes = JoinSet::new();
         for (place, backend) in route.destination.backends.as_slice().iter().copied().enumerate() {
             let (view, route) = (self.clone(), Arc::clone(route));
             probes.spawn(async move { (place, view.probe(backend, &route).await) });
         }
-        let mut seen = probes.join_all().await;
-        seen.sort_unstable_by_key(|(place, _)| *place);
-        seen.into_iter().map(|(_, health)| health).collect()
+        let mut results = probes.join_all().await;
+        results.sort_unstable_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, health)| health).collect()
     }
 
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
         let check = route.destination.options.health.as_ref();
-        let how = check.map_or(&Probe::Tcp, |check| check.probe());
-        let down = match probe(backend, how, route.host.as_str(), PROBE_TIMEOUT, &self.dialer).await {
-            Err(ill) => Some(ill.to_string()),
+        let kind = check.map_or(&Probe::Tcp, |check| check.probe());
+        let down = match probe(backend, kind, route.host.as_str(), PROBE_TIMEOUT, &self.dialer).await {
+            Err(error) => Some(error.to_string()),
             Ok(()) => {
-                let down = self.down.load();
-                down.reason(backend, check)
-                    .map(|was| format!("it answers again, and will be back soon; it was out: {was}"))
+                let unhealthy = self.unhealthy.load();
+                unhealthy.reason(backend, check).map(|reason| {
+                    format!("it answers again, and will be used again soon; it was unhealthy: {reason}")
+                })
             }
         };
         BackendHealth { backend, down }

@@ -1,4 +1,5 @@
-//! HTTP-01 at :80 (RFC 8555 §8.3): ours is answered here, a passthrough host's own goes to its backend.
+//! HTTP-01 challenges at port 80 (RFC 8555 §8.3): the gateway answers its own, those of passthrough hosts go to
+//! backends.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -13,48 +14,49 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::Forwarded;
 use crate::http::incoming::RequestStream;
-use crate::proxy::request::{Proxied, proxy_request};
+use crate::proxy::request::{ProxyTarget, proxy_request};
 use crate::snapshot::{ServedChallenge, Snapshot};
 
+/// The path prefix of HTTP-01 challenges.
 const PATH: &str = "/.well-known/acme-challenge/";
-/// The port at which a CA asks, and so at which a backend answers that gets its own certificates.
+/// The port at which a CA requests challenges, and at which a backend with certificates of its own answers them.
 const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
-/// The answer to a request under [`PATH`].
+/// The responder to a challenge request under [`PATH`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ChallengeAnswer {
-    /// Our own, with this body.
-    Own(Box<str>),
-    /// That of the backend of this route.
+pub(crate) enum ChallengeResponder {
+    /// The gateway itself, with this key authorization as the body.
+    Gateway(Box<str>),
+    /// A backend of this route, whose port is 80.
     Backend(Box<FeedRoute>),
 }
 
-/// Returns the answer to a request for `host` and `path`, if it is a challenge that has one. Pure.
-pub(crate) fn find_answer(
+/// Returns the responder to a request for `host` and `path`; `None` if it is not a known challenge.
+pub(crate) fn find_responder(
     snapshot: &Snapshot,
     host: &str,
     method: &Method,
     path: &str,
-) -> Option<ChallengeAnswer> {
+) -> Option<ChallengeResponder> {
     let token = path.strip_prefix(PATH).filter(|_| method == Method::GET || method == Method::HEAD)?;
     let route = snapshot.routes.lookup(host).filter(|_| !snapshot.is_base(host));
     if let Some(route) = route.filter(|route| route.destination.mode == Mode::Passthrough) {
         let backends = route.destination.backends.at_port(HTTP_PORT);
         let destination = backends.into();
-        return Some(ChallengeAnswer::Backend(Box::new(FeedRoute {
+        return Some(ChallengeResponder::Backend(Box::new(FeedRoute {
             destination,
             ..FeedRoute::clone(route)
         })));
     }
     match snapshot.challenges.lookup(host).map(AsRef::as_ref) {
         Some(ServedChallenge::Http { token: expected, key_authorization }) if **expected == *token => {
-            Some(ChallengeAnswer::Own(key_authorization.clone()))
+            Some(ChallengeResponder::Gateway(key_authorization.clone()))
         }
         Some(ServedChallenge::Http { .. } | ServedChallenge::TlsAlpn(_)) | None => None,
     }
 }
 
-/// Returns the response with our own answer.
+/// Creates the gateway's own response to a challenge.
 pub(crate) fn own_response(key_authorization: &str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::fixed(key_authorization.to_owned()));
     let binary = HeaderValue::from_static("application/octet-stream");
@@ -62,7 +64,7 @@ pub(crate) fn own_response(key_authorization: &str) -> Response<ResponseBody> {
     response
 }
 
-/// Asks the backend, as any other request is proxied; but nothing is upgraded at :80.
+/// Proxies a challenge request to a backend. Upgrades are not possible at port 80.
 pub(crate) async fn proxy(
     connection: &ConnectionContext,
     route: &FeedRoute,
@@ -74,7 +76,7 @@ pub(crate) async fn proxy(
     let client = &client_value(connection.client);
     let cdn_id = &cdn_id(&connection.worker.snapshot.load());
     let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: false };
-    proxy_request(connection, Proxied { route, forwarded }, request, exchange).await
+    proxy_request(connection, ProxyTarget { route, forwarded }, request, exchange).await
 }
 
 #[cfg(test)]
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_answered_for_its_host_alone() {
+    fn a_token_is_answered_only_for_its_host() {
         let mut snapshot = Snapshot::default();
         let response = ChallengeResponse::Http { token: "tok".into(), key_authorization: "tok.key".into() };
         let challenge = Challenge { host: Host::parse("own.example").unwrap(), response };
@@ -96,17 +98,17 @@ mod tests {
             host: Host::parse("pass.example").unwrap(),
             destination: Destination { mode: Mode::Passthrough, ..backends.into() },
         });
-        let ask = |host, method: Method, path| find_answer(&snapshot, host, &method, path);
-        let expected = Some(ChallengeAnswer::Own("tok.key".into()));
+        let ask = |host, method: Method, path| find_responder(&snapshot, host, &method, path);
+        let expected = Some(ChallengeResponder::Gateway("tok.key".into()));
         assert_eq!(ask("own.example", Method::GET, "/.well-known/acme-challenge/tok"), expected);
         assert_eq!(ask("own.example", Method::POST, "/.well-known/acme-challenge/tok"), None);
         assert_eq!(ask("own.example", Method::GET, "/.well-known/acme-challenge/other"), None);
         assert_eq!(ask("own.example", Method::GET, "/tok"), None);
         assert_eq!(ask("other.example", Method::GET, "/.well-known/acme-challenge/tok"), None);
-        let Some(ChallengeAnswer::Backend(route)) =
+        let Some(ChallengeResponder::Backend(route)) =
             ask("pass.example", Method::GET, "/.well-known/acme-challenge/x")
         else {
-            panic!("a passthrough host's own challenge goes to its backend");
+            panic!("a challenge of a passthrough host goes to its backend");
         };
         assert_eq!(route.destination.backends.as_slice(), [("[400::1]:80").parse().unwrap()]);
     }

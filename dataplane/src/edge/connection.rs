@@ -1,4 +1,4 @@
-//! One connection at :443: its ClientHello, the split, and then either way.
+//! A connection at port 443: reads its ClientHello, splits, and serves or tunnels it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -13,42 +13,42 @@ use tracing::{Instrument, Span, debug, debug_span};
 
 use super::hello::{self, HelloError};
 use super::passthrough::{Passthrough, pass_through};
-use super::split::{Verdict, split};
+use super::split::{SplitAction, split};
 use crate::connections::{Membership, OpenConnection, connection_id};
 use crate::context::{ConnectionContext, WorkerContext, cdn_id, client_value};
 use crate::http::exchange::Progress;
 use crate::metrics::Refusal;
 use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
-use crate::tls::{self, ClientTls, UNRECOGNIZED_NAME, Unread};
+use crate::tls::{self, ClientTls, ReadAhead, UNRECOGNIZED_NAME};
 
-/// A connection as it was accepted.
-struct Accepted {
+/// A connection that was accepted and not yet read from.
+struct AcceptedConnection {
     worker: Rc<WorkerContext>,
     open: OpenConnection,
     stream: TcpStream,
     peer: SocketAddr,
 }
 
-/// The way on for a connection, once its ClientHello was read.
-enum Next {
-    /// The gateway ends its TLS.
-    Terminate(Terminate),
-    /// The bytes go untouched to a backend.
+/// The action on a connection after its ClientHello.
+enum ConnectionAction {
+    /// The gateway terminates its TLS.
+    Terminate(TlsTermination),
+    /// The bytes are forwarded unchanged to a backend.
     PassThrough(Passthrough),
-    /// The handshake is the answer to a CA: it reads the certificate and leaves.
+    /// The handshake answers a TLS-ALPN-01 challenge: the CA reads the certificate and closes.
     Challenge { handshake: Handshake, membership: Membership, open: OpenConnection },
-    /// The client is refused.
-    Refuse(Accepted, HelloError),
-    /// The connection is closed without a word, as the process stops.
+    /// The client is refused with an alert.
+    Refuse(AcceptedConnection, HelloError),
+    /// The connection is closed without an alert, as the process stops.
     Close,
 }
 
-/// A handshake under way.
+/// A TLS handshake under way; it resolves to `None` if it fails.
 type Handshake = Pin<Box<dyn Future<Output = Option<Box<ClientTls>>>>>;
 
-/// A connection whose TLS ends here, once its handshake is done.
-struct Terminate {
+/// A connection whose TLS is terminated, with its pending handshake.
+struct TlsTermination {
     handshake: Handshake,
     sni: Option<Box<str>>,
     cert: Arc<ServedCert>,
@@ -59,84 +59,86 @@ struct Terminate {
     client: IpAddr,
 }
 
-/// Takes a connection to its end.
-pub(crate) async fn connection(
+/// Serves a connection to its end.
+pub(crate) async fn serve(
     worker: Rc<WorkerContext>,
     open: OpenConnection,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
     let span = debug_span!("connection", id = connection_id(), client = %peer, port = "https", sni = Empty, route = Empty);
-    let accepted = Accepted { worker, open, stream, peer };
-    // A span that is off costs this branch.
+    let accepted = AcceptedConnection { worker, open, stream, peer };
+    // A disabled span costs one branch.
     if span.is_disabled() {
-        serve(accepted, &span).await;
+        serve_accepted(accepted, &span).await;
     } else {
-        Box::pin(serve(accepted, &span)).instrument(span.clone()).await;
+        Box::pin(serve_accepted(accepted, &span)).instrument(span.clone()).await;
     }
 }
 
-/// This future lives as long as the connection: what is large is boxed for as long as it is needed.
-async fn serve(accepted: Accepted, span: &Span) {
+/// Serves a connection within its span. This future lives as long as the connection, so large parts of it are boxed.
+async fn serve_accepted(accepted: AcceptedConnection, span: &Span) {
     let worker = Rc::clone(&accepted.worker);
-    let next = Box::pin(arrive(accepted, span)).await;
-    match next {
-        Next::Terminate(terminated) => terminate(worker, terminated).await,
-        Next::PassThrough(passthrough) => Box::pin(pass_through(&worker, passthrough)).await,
-        Next::Challenge { handshake, membership: _membership, open: _open } => {
+    let action = Box::pin(classify(accepted, span)).await;
+    match action {
+        ConnectionAction::Terminate(termination) => terminate(worker, termination).await,
+        ConnectionAction::PassThrough(passthrough) => Box::pin(pass_through(&worker, passthrough)).await,
+        ConnectionAction::Challenge { handshake, membership: _membership, open: _open } => {
             if handshake.await.is_none() {
                 worker.metrics.count_refusal(Refusal::Handshake);
             }
         }
-        Next::Refuse(accepted, HelloError { reason, alert }) => {
+        ConnectionAction::Refuse(accepted, HelloError { reason, alert }) => {
             debug!(?reason, "connection refused");
             worker.metrics.count_refusal(reason);
             if !alert.is_empty() {
                 tls::refuse(accepted.stream, &alert).await;
             }
         }
-        Next::Close => {}
+        ConnectionAction::Close => {}
     }
 }
 
-/// Reads the ClientHello and decides.
-async fn arrive(mut accepted: Accepted, span: &Span) -> Next {
+/// Reads the ClientHello and decides what to do.
+async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAction {
     let worker = Rc::clone(&accepted.worker);
     let arrived = worker.connections.enter(None);
     let read = tokio::select! {
         read = timeout(worker.limits.hello_timeout, hello::read(&mut accepted.stream)) => read,
-        () = arrived.watch().lingered() => return Next::Close,
+        () = arrived.watch().lingered() => return ConnectionAction::Close,
     };
     let hello = match read {
         Ok(Ok(hello)) => hello,
-        Ok(Err(error)) => return Next::Refuse(accepted, error),
-        Err(_) => return Next::Refuse(accepted, HelloError::new(Refusal::HelloTimeout, &[])),
+        Ok(Err(error)) => return ConnectionAction::Refuse(accepted, error),
+        Err(_) => return ConnectionAction::Refuse(accepted, HelloError::new(Refusal::HelloTimeout, &[])),
     };
     span.record("sni", hello.sni.as_deref());
     let snapshot = worker.snapshot.load();
-    let verdict = split(&snapshot, hello.sni.as_deref(), hello.acme, worker.clock.unix());
+    let action = split(&snapshot, hello.sni.as_deref(), hello.acme, worker.clock.unix());
     let limit = worker.limits.handshake_timeout;
-    let begun =
-        hello.accepted.map(|accepted| (accepted, Unread::of(&hello.raw, hello.unfed, hello.early_data)));
-    match (verdict, begun) {
-        (Verdict::Passthrough(route), _) => {
+    let tls =
+        hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
+    match (action, tls) {
+        (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
             let membership = worker.connections.enter(Some(route.id));
-            let Accepted { open, stream: client, .. } = accepted;
-            Next::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
+            let AcceptedConnection { open, stream: client, .. } = accepted;
+            ConnectionAction::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
         }
-        (_, Err(refusal)) => Next::Refuse(accepted, refusal),
-        (Verdict::Refuse(reason), _) => Next::Refuse(accepted, HelloError::new(reason, &UNRECOGNIZED_NAME)),
-        (Verdict::Challenge(config), Ok((tls, unread))) => {
-            let Accepted { open, stream, .. } = accepted;
-            let handshake = Box::pin(tls::finish(tls, unread, stream, config, limit));
-            Next::Challenge { handshake, membership: arrived, open }
+        (_, Err(refusal)) => ConnectionAction::Refuse(accepted, refusal),
+        (SplitAction::Refuse(reason), _) => {
+            ConnectionAction::Refuse(accepted, HelloError::new(reason, &UNRECOGNIZED_NAME))
         }
-        (Verdict::Terminate { cert, route }, Ok((tls, unread))) => {
+        (SplitAction::Challenge(config), Ok((tls, read_ahead))) => {
+            let AcceptedConnection { open, stream, .. } = accepted;
+            let handshake = Box::pin(tls::finish(tls, read_ahead, stream, config, limit));
+            ConnectionAction::Challenge { handshake, membership: arrived, open }
+        }
+        (SplitAction::Terminate { cert, route }, Ok((tls, read_ahead))) => {
             span.record("route", route.map(display));
-            let Accepted { open, stream, peer, .. } = accepted;
-            let handshake = tls::finish(tls, unread, stream, Arc::clone(&cert.tls), limit);
-            Next::Terminate(Terminate {
+            let AcceptedConnection { open, stream, peer, .. } = accepted;
+            let handshake = tls::finish(tls, read_ahead, stream, Arc::clone(&cert.tls), limit);
+            ConnectionAction::Terminate(TlsTermination {
                 handshake: Box::pin(handshake),
                 sni: hello.sni,
                 cert,
@@ -149,15 +151,15 @@ async fn arrive(mut accepted: Accepted, span: &Span) -> Next {
     }
 }
 
-async fn terminate(worker: Rc<WorkerContext>, terminated: Terminate) {
-    let Terminate { handshake, sni, cert, cdn_id, membership, open, client } = terminated;
+async fn terminate(worker: Rc<WorkerContext>, termination: TlsTermination) {
+    let TlsTermination { handshake, sni, cert, cdn_id, membership, open, client } = termination;
     let Some(stream) = handshake.await else {
         debug!("TLS handshake failed");
         return worker.metrics.count_refusal(Refusal::Handshake);
     };
     let context = ConnectionContext {
         client,
-        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.held)),
+        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.backlog)),
         membership: Rc::new(membership),
         open: Rc::new(open),
         worker,
@@ -175,9 +177,9 @@ mod tests {
         size_of::<F>()
     }
 
-    /// There are as many of them as connections, idle ones too.
+    /// Each connection has one of these futures, idle ones too.
     #[test]
     fn the_future_of_a_connection_is_small() {
-        assert!(size(connection) <= 1024, "{} bytes", size(connection));
+        assert!(size(serve) <= 1024, "{} bytes", size(serve));
     }
 }

@@ -1,4 +1,4 @@
-//! Listening sockets, one per worker and address.
+//! Listening sockets: one per worker and address, which share a port.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,35 +6,35 @@ use std::net::{IpAddr, SocketAddr};
 use webgateway_process::BindError;
 use webgateway_process::listen::{self, ListenOptions};
 
-/// A listener to be bound.
+/// The specification of a listener.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Purpose {
-    /// The listener's name; its sockets from systemd have it.
-    pub what: &'static str,
-    /// The key that sets its port.
+pub(crate) struct ListenerSpec {
+    /// The listener's name, which is also that of its sockets from systemd.
+    pub name: &'static str,
+    /// The configuration key of its port.
     pub key: &'static str,
-    /// The port; 0 takes a free one.
+    /// The port; 0 for a free one.
     pub port: u16,
 }
 
-/// Binds `purpose` at every address for each of `workers`; returns the sockets by worker, and the port.
+/// Binds a listener at all addresses for each of `workers` workers; returns the sockets by worker, and the port.
 ///
-/// The kernel spreads connections over sockets that share a port. It would share it with another process just as
-/// well: so the port is first taken alone.
+/// The kernel spreads connections over sockets that share a port (`SO_REUSEPORT`), even with those of another process.
+/// So the port is first bound exclusively, which fails if it is in use.
 pub(crate) fn bind(
     addresses: &[IpAddr],
-    purpose: Purpose,
+    spec: ListenerSpec,
     workers: usize,
 ) -> Result<(Vec<Vec<std::net::TcpListener>>, u16), BindError> {
     let mut by_worker: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut port = purpose.port;
-    let alone = ListenOptions::among(addresses.iter().copied());
-    let shared = ListenOptions { shared: true, ..alone };
+    let mut port = spec.port;
+    let exclusive = ListenOptions::among(addresses.iter().copied());
+    let shared = ListenOptions { shared: true, ..exclusive };
     for &ip in addresses {
         let asked = SocketAddr::new(ip, port);
-        let failed = |source| failure(asked, purpose, source);
-        let first = listen::tcp(asked, alone).map_err(failed)?;
-        // Without IPv6 it is another address than was asked for.
+        let failed = |source| failure(asked, spec, source);
+        let first = listen::tcp(asked, exclusive).map_err(failed)?;
+        // On a machine without IPv6, `[::]` is bound as 0.0.0.0.
         let bound = first.local_addr().map_err(failed)?;
         port = bound.port();
         drop(first);
@@ -45,13 +45,13 @@ pub(crate) fn bind(
     Ok((by_worker, port))
 }
 
-/// Names the key that is at fault: that of the address, or that of the port.
-fn failure(asked: SocketAddr, purpose: Purpose, source: io::Error) -> BindError {
+/// Creates the error, which names the configuration key at fault: that of the address or that of the port.
+fn failure(asked: SocketAddr, spec: ListenerSpec, source: io::Error) -> BindError {
     let key = match source.kind() {
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => "listen",
-        _ => purpose.key,
+        _ => spec.key,
     };
-    BindError { what: purpose.what, address: asked.to_string(), key, source }
+    BindError { what: spec.name, address: asked.to_string(), key, source }
 }
 
 #[cfg(test)]
@@ -59,12 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_refused_although_it_could_be_shared() {
+    fn a_port_in_use_is_refused_although_it_could_be_shared() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        let free = Purpose { what: "https", key: "https_port", port: 0 };
+        let free = ListenerSpec { name: "https", key: "https_port", port: 0 };
         let (sockets, port) = bind(&[ip], free, 2).unwrap();
         assert_eq!(sockets.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
-        let error = bind(&[ip], Purpose { port, ..free }, 1).unwrap_err().to_string();
+        let error = bind(&[ip], ListenerSpec { port, ..free }, 1).unwrap_err().to_string();
         assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("`https_port`"), "{error}");
         // An address for documentation (RFC 5737), which no machine has.
         let error = bind(&[IpAddr::from([192, 0, 2, 1])], free, 1).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A connection that goes untouched to a backend of its route: first the bytes read of it, then all else both ways.
+//! Passthrough: replays the ClientHello to a backend of the route and tunnels the connection.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::tls::{self, INTERNAL_ERROR};
-use crate::tunnel::{Ended, Flow, tunnel};
+use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 
 /// A client's connection for a passthrough route.
 pub(crate) struct Passthrough {
-    /// The client's side.
+    /// The client's connection.
     pub client: TcpStream,
-    /// The bytes read of it: its ClientHello.
+    /// The bytes read from it so far: the ClientHello.
     pub hello: Vec<u8>,
     /// The route.
     pub route: Arc<FeedRoute>,
-    /// Its entry among the connections of the route.
+    /// The membership of the connection in the route.
     pub membership: Membership,
-    /// Its place within the limit of connections.
+    /// The permit of the connection.
     pub open: OpenConnection,
 }
 
-/// Takes a passthrough to its end, or to that of its route.
+/// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
     let Passthrough { client, hello, route, membership, open: _open } = passthrough;
     worker.metrics.tunnels.inc();
@@ -39,15 +39,15 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
 }
 
 async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
-    let Some(_passed) = worker.passing.begin(&hello) else {
-        debug!(host = %route.host, "a passthrough came back to this gateway");
-        worker.metrics.count_backend_failure(DialError::Ourselves.proxy_error());
+    let Some(_guard) = worker.loop_detector.admit(&hello) else {
+        debug!(host = %route.host, "passthrough loop detected");
+        worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
     let mut backend = match worker.connector.connect(route).await {
         Ok(backend) => backend,
         Err(error) => {
-            debug!(host = %route.host, %error, "no backend for a passthrough");
+            debug!(host = %route.host, %error, "passthrough backend unreachable");
             return tls::refuse(client, &INTERNAL_ERROR).await;
         }
     };
@@ -57,10 +57,10 @@ async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, rou
         return;
     }
     let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
-    let flow = Flow { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: None };
-    let ended = tunnel(&mut client, &mut backend, limit, flow).await;
-    if let Ended::Failed(_) = ended {
-        // A reset on one side is a reset on the other, never a clean end.
+    let observer = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: None };
+    let ended = tunnel(&mut client, &mut backend, limit, observer).await;
+    if let TunnelEnd::Failed(_) = ended {
+        // A reset on one side becomes a reset on the other, not a clean end.
         let _ = (client.set_zero_linger(), backend.reset_at_end());
     }
     debug!(host = %route.host, ?ended, "passthrough ended");

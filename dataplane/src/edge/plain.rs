@@ -1,4 +1,4 @@
-//! One connection at :80: every known host is sent to https, challenges are answered, nothing else is served.
+//! A connection at port 80: redirects known hosts to https, answers ACME challenges, and refuses everything else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,20 +10,20 @@ use hyper::service::service_fn;
 use tokio::net::TcpStream;
 use tracing::{Instrument, debug_span};
 
-use super::challenge::{self, ChallengeAnswer};
+use super::challenge::{self, ChallengeResponder};
 use crate::connections::{OpenConnection, connection_id};
 use crate::context::{ConnectionContext, WorkerContext};
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::{Exchange, Progress};
-use crate::http::headers::{self, BadRequest, normal_host};
+use crate::http::headers::{self, RequestError, normal_host};
 use crate::http::incoming::RequestStream;
 use crate::proxy::serve::{mark_last, serve_http1};
 use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
 
-/// Serves a connection until it is done.
-pub(crate) async fn connection(
+/// Serves a connection to its end.
+pub(crate) async fn serve(
     worker: Rc<WorkerContext>,
     open: OpenConnection,
     stream: TcpStream,
@@ -32,14 +32,15 @@ pub(crate) async fn connection(
     let span = debug_span!("connection", id = connection_id(), client = %peer, port = "http");
     let context = Rc::new(ConnectionContext {
         client: peer.ip().to_canonical(),
-        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.held)),
+        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.backlog)),
         membership: Rc::new(worker.connections.enter(None)),
         open: Rc::new(open),
         worker,
     });
     let serving = Rc::clone(&context);
-    let service = service_fn(move |request| handle(Rc::clone(&serving), request, serving.progress.begin()));
-    // A span that is off costs this branch.
+    let service =
+        service_fn(move |request| handle(Rc::clone(&serving), request, serving.progress.begin_exchange()));
+    // A disabled span costs one branch.
     if span.is_disabled() {
         serve_http1(&context, stream, service).await;
     } else {
@@ -52,14 +53,14 @@ async fn handle(
     request: Request<Incoming>,
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let request = RequestStream::of(request, &connection.progress);
+    let request = RequestStream::wrap(request, &connection.progress);
     let answered = if span::is_on() {
-        let id = connection.progress.begun();
+        let id = connection.progress.request_count();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
     } else {
         respond(&connection, request, &exchange).await
     };
-    exchange.answered();
+    exchange.mark_answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     mark_last(&mut response, connection.membership.watch().phase());
     connection.worker.metrics.count_response(response.status());
@@ -72,12 +73,14 @@ async fn respond(
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let worker = &connection.worker;
-    let target = headers::check(&request, "")?;
+    let target = headers::validate(&request, "")?;
     let (method, path) = (request.method(), request.uri().path());
-    let answer = challenge::find_answer(&worker.snapshot.load(), &target.host, method, path);
-    match answer {
-        Some(ChallengeAnswer::Own(key_authorization)) => Ok(challenge::own_response(&key_authorization)),
-        Some(ChallengeAnswer::Backend(route)) => {
+    let responder = challenge::find_responder(&worker.snapshot.load(), &target.host, method, path);
+    match responder {
+        Some(ChallengeResponder::Gateway(key_authorization)) => {
+            Ok(challenge::own_response(&key_authorization))
+        }
+        Some(ChallengeResponder::Backend(route)) => {
             let authority = &target.authority_value()?;
             Box::pin(challenge::proxy(connection, &route, authority, request, exchange)).await
         }
@@ -85,7 +88,11 @@ async fn respond(
     }
 }
 
-/// Redirects to https (308) for a known host: same host, path and query; never for an unknown one.
+/// Creates the redirect to https (308) with the same host, path and query.
+///
+/// # Errors
+///
+/// Fails for an unknown host, so that the gateway is not an open redirector.
 pub(crate) fn redirect(
     snapshot: &Snapshot,
     host: &str,
@@ -100,7 +107,7 @@ pub(crate) fn redirect(
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path } else { "/" };
     let location = format!("https://{host}{port}{path}");
-    let location = HeaderValue::from_str(&location).map_err(|_| BadRequest::Host)?;
+    let location = HeaderValue::from_str(&location).map_err(|_| RequestError::InvalidHost)?;
     let mut response = Response::new(ResponseBody::fixed("308 Permanent Redirect\n"));
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);

@@ -1,4 +1,4 @@
-//! The split: the name asked for and a snapshot decide what becomes of a connection. Pure.
+//! The split: decides by server name and snapshot whether a connection is terminated, passed through or refused.
 
 use std::sync::Arc;
 
@@ -9,53 +9,54 @@ use webgateway_proto::model::{Mode, RouteId};
 use crate::metrics::Refusal;
 use crate::snapshot::{ServedCert, ServedChallenge, Snapshot};
 
-/// The decision about a connection.
+/// The action on a connection, as the split decides it.
 #[derive(Debug)]
-pub(crate) enum Verdict {
-    /// Its TLS ends here.
+pub(crate) enum SplitAction {
+    /// The gateway terminates its TLS.
     Terminate {
         /// The certificate to serve.
         cert: Arc<ServedCert>,
         /// The route of the name, if it has one.
         route: Option<RouteId>,
     },
-    /// The bytes go untouched to a backend of this route.
+    /// The bytes are forwarded unchanged to a backend of this route.
     Passthrough(Arc<FeedRoute>),
-    /// A CA asks whether we hold the host: this is the answer.
+    /// A CA's TLS-ALPN-01 challenge is answered with this configuration.
     Challenge(Arc<ServerConfig>),
     /// The handshake is refused with `unrecognized_name`.
     Refuse(Refusal),
 }
 
-/// Splits by the name asked for (RFC 6066 §3). A name below the base domain that has no route is terminated when
-/// a certificate covers it, so that the client reads why there is nothing. `acme` is for a ClientHello that offers
-/// `acme-tls/1` alone; a passthrough host's own go to its backend. `now`, in Unix seconds, is for the choice of the
-/// certificate.
-pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool, now: i64) -> Verdict {
-    let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
-    // A base domain that was somebody's host before is the operator's now.
+/// Splits by the server name (RFC 6066 §3).
+///
+/// A name below the base domain without a route is terminated if a certificate covers it, so that the client gets an
+/// error response. `acme` is set for a ClientHello that offers only `acme-tls/1`; those for passthrough hosts go to
+/// their backends. `now` is in Unix seconds and selects the certificate.
+pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool, now: i64) -> SplitAction {
+    let Some(sni) = sni else { return SplitAction::Refuse(Refusal::NoName) };
+    // A route may still exist for a name that became the base domain; the base domain takes precedence.
     let route = snapshot.routes.lookup(sni).filter(|_| !snapshot.is_base(sni));
     if let Some(route) = route
         && route.destination.mode == Mode::Passthrough
     {
-        return Verdict::Passthrough(Arc::clone(route));
+        return SplitAction::Passthrough(Arc::clone(route));
     }
     if acme {
         return match snapshot.challenges.lookup(sni).map(AsRef::as_ref) {
-            Some(ServedChallenge::TlsAlpn(tls)) => Verdict::Challenge(Arc::clone(tls)),
-            Some(ServedChallenge::Http { .. }) | None => Verdict::Refuse(Refusal::NoChallenge),
+            Some(ServedChallenge::TlsAlpn(tls)) => SplitAction::Challenge(Arc::clone(tls)),
+            Some(ServedChallenge::Http { .. }) | None => SplitAction::Refuse(Refusal::NoChallenge),
         };
     }
-    if route.is_none() && !is_ours(snapshot, sni) {
-        return Verdict::Refuse(Refusal::UnknownName);
+    if route.is_none() && !is_base_or_below(snapshot, sni) {
+        return SplitAction::Refuse(Refusal::UnknownName);
     }
     match snapshot.certs.lookup(sni, now) {
-        Some(cert) => Verdict::Terminate { cert: Arc::clone(cert), route: route.map(|route| route.id) },
-        None => Verdict::Refuse(Refusal::NoCertificate),
+        Some(cert) => SplitAction::Terminate { cert: Arc::clone(cert), route: route.map(|route| route.id) },
+        None => SplitAction::Refuse(Refusal::NoCertificate),
     }
 }
 
-fn is_ours(snapshot: &Snapshot, sni: &str) -> bool {
+fn is_base_or_below(snapshot: &Snapshot, sni: &str) -> bool {
     let Some(settings) = &snapshot.settings else { return false };
     let base = settings.base_domain.as_str();
     sni == base || sni.split_once('.').is_some_and(|(_, parent)| parent == base)
@@ -101,17 +102,17 @@ mod tests {
         snapshot
     }
 
-    fn shown(verdict: &Verdict) -> String {
-        match verdict {
-            Verdict::Terminate { cert, route } => format!("terminate {} {}", cert.id, route.is_some()),
-            Verdict::Passthrough(route) => format!("passthrough {}", route.host),
-            Verdict::Challenge(_) => "challenge".to_owned(),
-            Verdict::Refuse(reason) => format!("refuse {reason:?}"),
+    fn describe(action: &SplitAction) -> String {
+        match action {
+            SplitAction::Terminate { cert, route } => format!("terminate {} {}", cert.id, route.is_some()),
+            SplitAction::Passthrough(route) => format!("passthrough {}", route.host),
+            SplitAction::Challenge(_) => "challenge".to_owned(),
+            SplitAction::Refuse(reason) => format!("refuse {reason:?}"),
         }
     }
 
     #[test]
-    fn every_name_has_one_verdict() {
+    fn each_name_has_its_action() {
         let snapshot = snapshot();
         for (sni, expected) in [
             (Some("app.gw.example"), "terminate *.gw.example true"),
@@ -126,30 +127,33 @@ mod tests {
             (Some("notgw.example"), "refuse UnknownName"),
             (None, "refuse NoName"),
         ] {
-            assert_eq!(shown(&split(&snapshot, sni, false, NOW)), expected, "{sni:?}");
+            assert_eq!(describe(&split(&snapshot, sni, false, NOW)), expected, "{sni:?}");
         }
-        assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"), false, NOW)), "refuse UnknownName");
+        assert_eq!(
+            describe(&split(&Snapshot::default(), Some("gw.example"), false, NOW)),
+            "refuse UnknownName"
+        );
         let mut taken = snapshot.clone();
         let mut route = FeedRoute::clone(taken.routes.lookup("pass.example").unwrap());
         route.host = Host::parse("gw.example").unwrap();
         taken.routes.insert(route);
-        assert_eq!(shown(&split(&taken, Some("gw.example"), false, NOW)), "terminate *.gw.example false");
+        assert_eq!(describe(&split(&taken, Some("gw.example"), false, NOW)), "terminate *.gw.example false");
     }
 
     #[test]
-    fn a_certificate_is_served_once_its_time_has_come() {
+    fn a_certificate_is_served_from_its_not_before_on() {
         let snapshot = snapshot();
         for (now, expected) in [
             (-1, "refuse NoCertificate"),
             (0, "terminate own.example true"),
             (100, "terminate own.example true"),
         ] {
-            assert_eq!(shown(&split(&snapshot, Some("own.example"), false, now)), expected, "at {now}");
+            assert_eq!(describe(&split(&snapshot, Some("own.example"), false, now)), expected, "at {now}");
         }
     }
 
     #[test]
-    fn a_ca_that_asks_is_answered_only_while_it_is_expected_to() {
+    fn a_challenge_is_answered_only_while_it_is_pending() {
         let mut snapshot = snapshot();
         let pair = certificate(&["waits.example"], 0, 100);
         let tls = ChallengeResponse::TlsAlpn { certificate: pair.chain[0].clone(), key: pair.key };
@@ -158,17 +162,17 @@ mod tests {
             let challenge = Challenge { host: Host::parse(host).unwrap(), response: response.clone() };
             snapshot.challenges.insert(&challenge).unwrap();
         }
-        let asked = |host| shown(&split(&snapshot, Some(host), true, NOW));
+        let asked = |host| describe(&split(&snapshot, Some(host), true, NOW));
         assert_eq!(asked("waits.example"), "challenge");
         assert_eq!(asked("own.example"), "refuse NoChallenge");
         assert_eq!(asked("app.gw.example"), "refuse NoChallenge");
         assert_eq!(asked("pass.example"), "passthrough pass.example");
-        assert_eq!(shown(&split(&snapshot, Some("waits.example"), false, NOW)), "refuse NoCertificate");
+        assert_eq!(describe(&split(&snapshot, Some("waits.example"), false, NOW)), "refuse NoCertificate");
     }
 
-    /// The split's other half: which requests a terminated connection is for.
+    /// Tests the counterpart of the split: the hosts that a terminated connection is authoritative for.
     #[test]
-    fn a_connection_answers_for_what_its_certificate_covers_and_is_terminated() {
+    fn a_connection_is_authoritative_for_terminated_hosts_of_its_certificate() {
         let snapshot = snapshot();
         let cert = |host| Arc::clone(snapshot.certs.lookup(host, NOW).unwrap());
         let (base, own) = (cert("gw.example"), cert("own.example"));

@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, its own sockets, pools and tasks.
+//! A worker: a thread with its own runtime, listening sockets, connection pool and tasks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use webgateway_process::accept::Acceptor;
 use webgateway_process::{LocalTasks, ProcessMetrics, Pulse, Stop};
 
-use super::room::Room;
+use super::connection_limit::ConnectionLimit;
 use super::{connection, plain};
 use crate::clock::TICK;
 use crate::config::Live;
@@ -26,51 +26,51 @@ use crate::snapshot::Snapshot;
 use crate::socket;
 
 /// The interval at which idle backend connections are closed.
-const SWEEP: Duration = Duration::from_secs(1);
-/// The interval at which a worker that waits looks again.
-const LOOK: Duration = Duration::from_millis(20);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval at which a waiting worker polls a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The longest wait for the first sync: who has waited for so long is answered, even if it is that nothing is known.
+/// The maximum wait for the first sync. After it clients are accepted, although their hosts may be unknown.
 const FIRST_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening sockets of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Sockets {
-    /// The sockets of the split.
+pub(crate) struct WorkerSockets {
+    /// The sockets for TLS.
     pub https: Vec<std::net::TcpListener>,
-    /// The sockets of the redirect.
+    /// The sockets for plain HTTP: challenges and redirects.
     pub http: Vec<std::net::TcpListener>,
-    /// Is true if clients that come before the first sync wait in the sockets, rather than be refused.
+    /// Is true if clients that connect before the first sync wait in the sockets instead of being refused.
     pub wait_for_first_sync: bool,
 }
 
-/// Makes the state of a worker, on its own thread.
+/// Creates the context of a worker, on the worker's thread.
 pub(crate) type MakeContext = Box<dyn FnOnce(LocalTasks) -> WorkerContext + Send>;
 
 /// The parts of a worker, for its thread.
 pub(crate) struct Worker {
     /// Its listening sockets.
-    pub sockets: Sockets,
-    /// Routes that are gone.
+    pub sockets: WorkerSockets,
+    /// The routes that were deleted or suspended.
     pub closed: UnboundedReceiver<ClosedRoute>,
-    /// Is true while clients are asked to go.
+    /// Is true while clients are asked to close their connections.
     pub leave: watch::Receiver<bool>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
-    /// The sign that it moves.
+    /// The liveness signal to the watchdog.
     pub pulse: Pulse,
     /// The signal to stop.
     pub stop: Stop,
     /// The metrics of accepts and tasks.
     pub metrics: ProcessMetrics,
-    /// Makes what its connections share, on its own thread.
+    /// Creates the context that its connections share.
     pub context: MakeContext,
 }
 
-/// A worker ended before it was told to.
+/// The reason why a worker ended unexpectedly.
 #[derive(Debug, Error)]
 pub(crate) enum WorkerError {
-    /// The runtime cannot be made, or a listening socket cannot be used on it.
+    /// The runtime cannot be created, or a listening socket cannot be registered with it.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// An accept loop panicked.
@@ -88,17 +88,17 @@ pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
         let Worker { sockets, closed, leave, live, pulse, stop, metrics, context } = worker;
         metrics.count_tasks();
         let context = context(LocalTasks::new(metrics.clone()));
-        let room = Room::new(context.limits.connections);
+        let limit = ConnectionLimit::new(context.limits.connections);
         let context = Rc::new(CurrentContext::new(context));
-        let mut accepting = accept_all(sockets, &context, room.semaphore(), metrics)?;
+        let mut accepting = accept_all(sockets, &context, limit.semaphore(), metrics)?;
         let (stop, pulse) = (&stop, &pulse);
-        let mut control = Control { context: &context, room, closed, leave, live, stop, pulse };
+        let mut control = ControlLoop { context: &context, limit, closed, leave, live, stop, pulse };
         let ended = control.run(&mut accepting).await;
         if ended.is_err() {
-            // The process cannot go on without this worker, and says so when it has drained.
+            // The process cannot run without this worker: it stops, and reports the error after the drain.
             stop.begin();
         }
-        // The listening sockets close with their tasks: nothing new comes in.
+        // The listening sockets close with their tasks, so no new connections are accepted.
         accepting.shutdown().await;
         control.drain().await;
         ended
@@ -106,13 +106,13 @@ pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
 }
 
 fn accept_all(
-    sockets: Sockets,
+    sockets: WorkerSockets,
     context: &Rc<CurrentContext>,
-    room: Arc<Semaphore>,
+    limit: Arc<Semaphore>,
     metrics: ProcessMetrics,
 ) -> io::Result<JoinSet<()>> {
-    let Sockets { https, http, wait_for_first_sync } = sockets;
-    let acceptors = Acceptors { context: Rc::clone(context), room, metrics, wait_for_first_sync };
+    let WorkerSockets { https, http, wait_for_first_sync } = sockets;
+    let acceptors = Acceptors { context: Rc::clone(context), limit, metrics, wait_for_first_sync };
     let mut accepting = JoinSet::new();
     for socket in https {
         accepting.spawn_local(acceptors.clone().https(TcpListener::from_std(socket)?));
@@ -127,7 +127,7 @@ fn accept_all(
 #[derive(Clone)]
 struct Acceptors {
     context: Rc<CurrentContext>,
-    room: Arc<Semaphore>,
+    limit: Arc<Semaphore>,
     metrics: ProcessMetrics,
     wait_for_first_sync: bool,
 }
@@ -139,7 +139,7 @@ impl Acceptors {
             let context = current.get();
             context.metrics.accepted_https.inc();
             let open = OpenConnection::new(context.metrics.open.clone(), permit);
-            let connection = connection::connection(Rc::clone(&context), open, stream, peer);
+            let connection = connection::serve(Rc::clone(&context), open, stream, peer);
             context.tasks.spawn("connection", connection);
         })
         .await;
@@ -151,7 +151,7 @@ impl Acceptors {
             let context = current.get();
             context.metrics.accepted_http.inc();
             let open = OpenConnection::new(context.metrics.open.clone(), permit);
-            let connection = plain::connection(Rc::clone(&context), open, stream, peer);
+            let connection = plain::serve(Rc::clone(&context), open, stream, peer);
             context.tasks.spawn("connection", connection);
         })
         .await;
@@ -167,9 +167,9 @@ impl Acceptors {
             wait_for_first_sync(&self.context.get().snapshot).await;
         }
         let errors = self.metrics.accept_errors(name);
-        let acceptor = Acceptor { name, listener, admission: self.room, errors };
+        let acceptor = Acceptor { name, listener, admission: self.limit, errors };
         let accepting = acceptor.run(|stream, peer, permit| {
-            // Only a connection that is gone already refuses it.
+            // An error means that the connection is closed already, which the first read reports.
             let _ = socket::prepare(&stream);
             serve(stream, peer, permit);
         });
@@ -181,16 +181,16 @@ impl Acceptors {
 pub(crate) async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
     let first = async {
         while snapshot.load().settings.is_none() {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     };
     let _ = timeout(FIRST_SYNC_TIMEOUT, first).await;
 }
 
 /// The control loop of a worker, beside its connections.
-struct Control<'a> {
+struct ControlLoop<'a> {
     context: &'a CurrentContext,
-    room: Room,
+    limit: ConnectionLimit,
     closed: UnboundedReceiver<ClosedRoute>,
     leave: watch::Receiver<bool>,
     live: watch::Receiver<Live>,
@@ -198,10 +198,10 @@ struct Control<'a> {
     pulse: &'a Pulse,
 }
 
-impl Control<'_> {
-    /// Ends the connections of routes that are gone, takes what a reload changes, and sweeps, until the stop begins.
+impl ControlLoop<'_> {
+    /// Closes connections of closed routes, applies reloads and sweeps the pool, until the process stops.
     async fn run(&mut self, accepting: &mut JoinSet<()>) -> Result<(), WorkerError> {
-        let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
+        let (mut sweep, mut tick) = (interval(SWEEP_INTERVAL), interval(TICK));
         loop {
             tokio::select! {
                 Some(closed) = self.closed.recv() => end_route(&self.context.get(), closed),
@@ -210,7 +210,7 @@ impl Control<'_> {
                 }
                 Ok(()) = self.live.changed() => {
                     let live = self.live.borrow_and_update().clone();
-                    self.room.resize(live.limits.connections, &self.context.get().tasks);
+                    self.limit.resize(live.limits.connections, &self.context.get().tasks);
                     self.context.reload(live);
                 }
                 _ = tick.tick() => {
@@ -227,14 +227,14 @@ impl Control<'_> {
         }
     }
 
-    /// Waits for what is under way; what does not finish within the drain is cut.
+    /// Waits for open connections; those that do not end within the drain time are cut.
     async fn drain(&self) {
         let Self { context, stop, pulse, .. } = self;
         let context = context.get();
         context.connections.end_all(Phase::Draining);
         let all_gone = async {
             while !context.connections.is_empty() {
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
                 context.clock.tick();
                 pulse.beat();
             }
@@ -244,8 +244,8 @@ impl Control<'_> {
             () = stop.was_cut() => {}
         }
         context.connections.end_all(Phase::Cut);
-        // One turn for the cut to be seen.
-        sleep(LOOK).await;
+        // The tasks of the connections need a moment to see the cut.
+        sleep(POLL_INTERVAL).await;
     }
 }
 

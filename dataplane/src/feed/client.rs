@@ -19,7 +19,7 @@ use super::backoff::Backoff;
 use super::connector::{ConnectError, FeedConnector, root_cause};
 use super::drain::DrainState;
 use super::{PublishedBatch, Publisher};
-use crate::backend::reported::Reported;
+use crate::backend::health_report::HealthReport;
 use crate::backend::view::{BackendView, MAX_EXPLANATIONS};
 use crate::clock::unix_now;
 use crate::config::API_ANSWER;
@@ -114,7 +114,7 @@ impl FeedClient {
         let mut client = Client::new(channel.clone()).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
         self.send(&outgoing, self.hello()).await?;
-        let listeners = self.view.dialer.ourselves.seen_from_elsewhere();
+        let listeners = self.view.dialer.own_listeners.reachable_listeners();
         self.send(&outgoing, FromNode::Listeners(listeners)).await?;
         let subscribed = timeout(STREAM_TIMEOUT, client.subscribe(ReceiverStream::new(messages))).await;
         let mut incoming = subscribed.map_err(|_| StreamError::Timeout)?.map_err(Box::new)?.into_inner();
@@ -122,7 +122,7 @@ impl FeedClient {
         self.metrics.feed_connected.set(1);
         info!(endpoint = self.connector.current(), "feed connected");
         self.connector.record_success();
-        let (mut builder, mut reported) = (BatchBuilder::default(), Reported::default());
+        let (mut builder, mut reported) = (BatchBuilder::default(), HealthReport::default());
         let mut explanations = Explanations::new();
         let mut health_tick = interval(HEALTH_INTERVAL);
         let mut status_tick = interval(STATUS_INTERVAL);
@@ -156,7 +156,7 @@ impl FeedClient {
                 Some(Ok(explanation)) = explanations.join_next() => {
                     self.send(&outgoing, FromNode::Explanation(Box::new(explanation))).await?;
                 }
-                _ = health_tick.tick() => for changes in reported.changes(&self.view.down.load_full()) {
+                _ = health_tick.tick() => for changes in reported.changes(&self.view.unhealthy.load_full()) {
                     self.send(&outgoing, FromNode::Health(changes)).await?;
                 },
                 _ = status_tick.tick() => self.send(&outgoing, self.status()).await?,

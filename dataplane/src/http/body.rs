@@ -1,4 +1,4 @@
-//! Bodies on their way through: frame by frame, never gathered.
+//! Bodies of proxied messages, streamed frame by frame.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,31 +15,31 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 use webgateway_process::{AnswerBody, AnswerLostError};
 
+use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
-use super::held::{Chunk, Held};
 use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
 use crate::backend::stream::ReadLimit;
 use crate::trailers::TrailerSlot;
 
-/// The bytes of the last part of a response that are not worth counting.
-const SMALL: usize = 4 * 1024;
+/// The size up to which the last part of a response is not counted in the backlog, in bytes.
+const UNTRACKED_TAIL: usize = 4 * 1024;
 
-/// The reason why a body did not come to its end.
+/// The reason why a body ended early.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
-    /// The side that sends it failed.
+    /// The connection of the sender failed.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
-    /// The client did not read the API's answer in time.
+    /// The client did not read the API's response in time.
     #[error(transparent)]
-    Lost(#[from] AnswerLostError),
+    ApiTimeout(#[from] AnswerLostError),
     /// The backend sent nothing for too long.
-    #[error("the backend fell silent")]
+    #[error("the backend sent nothing for too long")]
     Timeout,
-    /// The route was suspended, or deleted and its drain is over.
-    #[error("the route is gone")]
+    /// The route was suspended, or it was deleted and its drain has ended.
+    #[error("the route was suspended or deleted")]
     RouteClosed,
 }
 
@@ -48,11 +48,11 @@ pub(crate) enum BodyError {
 pub(crate) enum RequestBody {
     /// No body.
     Empty,
-    /// The client's.
+    /// The body that the client sends.
     Client(ClientBody),
 }
 
-/// A request's body as the client sends it; it ends early with the route.
+/// A request's body as the client sends it. It fails when the route is closed.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
     incoming: RequestStream,
@@ -64,75 +64,75 @@ pub(crate) struct ClientBody {
 /// The body of a response to a client.
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
-    /// The gateway's own.
+    /// A text of the gateway itself.
     Fixed(Option<Bytes>),
-    /// The API's.
+    /// The body of an API response.
     Api(AnswerBody),
-    /// The backend's.
+    /// The body that a backend sends.
     Backend(Box<BackendBody>),
 }
 
-/// A response's body as the backend sends it; it ends early with the route. When it was read to its end, the connection
-/// goes back to the pool.
+/// A response's body as the backend sends it. It fails when the route is closed. Once it was read to its end, the
+/// connection returns to the pool.
 #[derive(Debug)]
 pub(crate) struct BackendBody {
     incoming: Incoming,
     exchange: Rc<Exchange>,
     lease: Option<Lease>,
     reads: Arc<ReadLimit>,
-    /// Is true while the client has to take what was read before.
-    is_held: bool,
-    held: Option<Rc<Held>>,
+    /// Is true while reading waits for the client to take what was read before.
+    was_blocked: bool,
+    backlog: Option<Rc<ResponseBacklog>>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
     trailers: TrailerPath,
 }
 
-/// The way that the trailers of a body take.
+/// The forwarding of a body's trailers.
 #[derive(Debug)]
 pub(crate) struct TrailerPath {
     rules: TrailerRules,
     output: TrailerOutput,
-    /// They are handed over, and the body ends once they are due.
+    /// Is true once the trailers are in the slot: the body ends when they are due.
     is_ending: bool,
 }
 
 /// The output for the trailers of a body.
 #[derive(Debug)]
 pub(crate) enum TrailerOutput {
-    /// A frame of the body, as HTTP/2 sends them.
+    /// A frame of the body, which HTTP/2 sends as trailers.
     Frame,
-    /// The end of the chunks on an HTTP/1.1 connection.
+    /// The last chunk of a chunked body on an HTTP/1.1 connection.
     Chunked(TrailerSlot),
-    /// None: the recipient does not take them, or its content is not chunked.
+    /// No output: the recipient does not accept trailers, or the body is not chunked.
     Dropped,
 }
 
-/// A backend's connection while its answer is read.
+/// A backend connection that is in use until its response was read.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// The pool that it goes back to.
+    /// The pool that the connection returns to.
     pub pool: Rc<Pool<RequestBody>>,
     /// The address of the backend.
     pub backend: SocketAddr,
     /// The connection.
     pub connection: BackendConnection<RequestBody>,
-    /// The time that the backend announces to keep it while it is idle.
-    pub announced: Option<Duration>,
-    /// Lets the connection go back to the pool.
+    /// The time that the backend announces to keep the connection while it is idle.
+    pub keep_alive: Option<Duration>,
+    /// Allows the connection to return to the pool.
     pub is_reusable: bool,
 }
 
 impl RequestBody {
-    /// Returns the body that a client sends.
+    /// Creates the body of a request that a client sends.
     #[must_use]
     pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>, rules: TrailerRules) -> Self {
         let trailers = TrailerPath::new(rules, TrailerOutput::Dropped);
         Self::Client(ClientBody { incoming, exchange, cut: CutWait::default(), trailers })
     }
 
-    /// Takes note of the connection that it is about to be sent by, in chunks.
+    /// Sets the connection that the body is about to be sent on, chunked.
     pub(crate) fn send_trailers_by(&mut self, slot: &TrailerSlot) {
         if let Self::Client(body) = self {
             body.trailers.output = TrailerOutput::Chunked(slot.clone());
@@ -141,14 +141,14 @@ impl RequestBody {
 }
 
 impl ResponseBody {
-    /// Returns a body of the gateway's own.
+    /// Creates a body with a text of the gateway itself.
     #[must_use]
     pub(crate) fn fixed(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         Self::Fixed((!text.is_empty()).then_some(text))
     }
 
-    /// Returns the body that a backend sends, silent for at most `limit` at a time.
+    /// Creates the body of a backend's response. `limit` is the maximum time between two frames.
     #[must_use]
     pub(crate) fn backend(
         incoming: Incoming,
@@ -157,13 +157,13 @@ impl ResponseBody {
         limit: Duration,
         trailers: TrailerPath,
     ) -> Self {
-        exchange.wait_for_backend(false);
+        exchange.set_waiting_for_backend(false);
         let mut body = BackendBody {
             incoming,
             exchange,
             reads: Arc::clone(&lease.connection.reads),
-            is_held: false,
-            held: None,
+            was_blocked: false,
+            backlog: None,
             lease: Some(lease),
             limit,
             timer: None,
@@ -176,7 +176,8 @@ impl ResponseBody {
 }
 
 impl BackendBody {
-    /// A body may be over before it was polled to its end: empty, or of a known length.
+    /// Releases the connection if the body has ended. An empty body, or one of a known length, ends before a poll says
+    /// so.
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream() {
             self.release();
@@ -184,30 +185,31 @@ impl BackendBody {
     }
 
     fn release(&mut self) {
-        // A backend that answered before it read the whole request is in no state for another one.
-        if let Some(Lease { pool, backend, connection, announced, is_reusable }) = self.lease.take()
+        // After a response that came before the end of the request, the connection cannot carry another request.
+        if let Some(Lease { pool, backend, connection, keep_alive, is_reusable }) = self.lease.take()
             && is_reusable
-            && self.exchange.is_request_done()
+            && self.exchange.is_request_read()
         {
-            pool.put(backend, connection, self.exchange.last(), announced);
+            pool.put(backend, connection, self.exchange.last_progress(), keep_alive);
         }
     }
 
-    /// Returns whether the client has taken what was read before, or most of it; has the task woken when it has.
+    /// Returns whether the backlog of the client is small enough to read on; if not, registers the task to be woken.
     fn may_read(&mut self, cx: &Context<'_>) -> bool {
-        let is_full = self.held.as_ref().is_some_and(|held| held.is_full());
+        let is_full = self.backlog.as_ref().is_some_and(|backlog| backlog.is_full());
         if is_full || self.exchange.is_client_blocked() {
-            let held = self.held.get_or_insert_with(|| Held::new(self.exchange.worker_held()));
-            held.wait(cx);
+            let backlog =
+                self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog()));
+            backlog.wait(cx);
             if !is_full {
-                self.exchange.wait_for_client(held);
+                self.exchange.wait_for_client(backlog);
             }
-            self.is_held = true;
+            self.was_blocked = true;
             return false;
         }
-        if std::mem::take(&mut self.is_held) {
-            self.reads.set(self.exchange.worker_held().is_scarce());
-            // The backend was not listened to meanwhile.
+        if std::mem::take(&mut self.was_blocked) {
+            self.reads.set_small(self.exchange.worker_backlog().is_over_limit());
+            // The backend could not send meanwhile, so its time limit begins anew.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);
             }
@@ -215,21 +217,21 @@ impl BackendBody {
         true
     }
 
-    /// Counts what the client may not take at once.
-    fn hold(&mut self, bytes: Bytes) -> Chunk {
-        if self.lease.is_none() && bytes.len() <= SMALL {
+    /// Counts a part of the response in the backlog, unless it is small and the last one.
+    fn track(&mut self, bytes: Bytes) -> ResponseChunk {
+        if self.lease.is_none() && bytes.len() <= UNTRACKED_TAIL {
             return bytes.into();
         }
-        self.held.get_or_insert_with(|| Held::new(self.exchange.worker_held())).hold(bytes)
+        self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog())).track(bytes)
     }
 
-    fn silent_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+    fn has_timed_out(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(cx).is_ready()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
@@ -240,45 +242,45 @@ impl BackendBody {
             return self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            self.exchange.wait_for_backend(true);
-            return if self.silent_too_long(cx) {
+            self.exchange.set_waiting_for_backend(true);
+            return if self.has_timed_out(cx) {
                 Poll::Ready(Some(Err(BodyError::Timeout)))
             } else {
                 self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)))
             };
         };
-        self.exchange.wait_for_backend(false);
-        self.exchange.moved();
+        self.exchange.set_waiting_for_backend(false);
+        self.exchange.record_progress();
         if let Some(timer) = &mut self.timer {
             timer.as_mut().reset(Instant::now() + self.limit);
         }
         match &frame {
             Some(Ok(data)) if data.is_data() => self.release_at_end(),
-            // Trailers are the end.
+            // Trailers end a body.
             Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        let frame = std::task::ready!(self.trailers.pass(frame));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.hold(bytes)))))
+        let frame = std::task::ready!(self.trailers.forward(frame));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.track(bytes)))))
     }
 }
 
 impl TrailerPath {
-    /// Returns the way to `output` of what passes by `rules`.
+    /// Creates the forwarding of trailers to `output`, filtered by `rules`.
     #[must_use]
     pub(crate) fn new(rules: TrailerRules, output: TrailerOutput) -> Self {
         Self { rules, output, is_ending: false }
     }
 
-    /// Returns the part of a frame that may pass; without one, the body is over, once its trailers are due.
-    fn pass(
+    /// Forwards a frame, its trailers filtered. Resolves to `None` when the body has ended, once its trailers are due.
+    fn forward(
         &mut self,
         frame: Option<hyper::Result<Frame<Bytes>>>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match frame {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Peer(error)))),
-            Some(Ok(frame)) => self.rules.passing(frame),
+            Some(Ok(frame)) => self.rules.filter(frame),
         };
         match (frame.as_ref().and_then(Frame::trailers_ref), &self.output) {
             (None, _) | (_, TrailerOutput::Frame) => Poll::Ready(frame.map(Ok)),
@@ -291,7 +293,7 @@ impl TrailerPath {
         }
     }
 
-    /// Resolves when the trailers are due and the body ends; `None` if it goes on.
+    /// Polls the end of a body whose trailers are in the slot; `None` if the body goes on.
     fn poll_end(&self) -> Option<Poll<()>> {
         match &self.output {
             TrailerOutput::Chunked(slot) if self.is_ending => Some(slot.poll_due()),
@@ -301,18 +303,18 @@ impl TrailerPath {
 }
 
 impl Body for ResponseBody {
-    type Data = Chunk;
+    type Data = ResponseChunk;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         match self.get_mut() {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes.into())))),
             Self::Api(body) => {
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                let frame = frame.map(|frame| frame.map(|frame| frame.map_data(Chunk::from)));
+                let frame = frame.map(|frame| frame.map(|frame| frame.map_data(ResponseChunk::from)));
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
             }
             Self::Backend(body) => body.poll(cx),
@@ -356,12 +358,12 @@ impl Body for RequestBody {
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
-        exchange.moved();
+        exchange.record_progress();
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
-            exchange.request_done();
+            exchange.mark_request_read();
         }
-        trailers.pass(frame)
+        trailers.forward(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The one table that turns errors into responses: status, Proxy-Status (RFC 9209), a line for people.
+//! The table of errors and their responses: status, Proxy-Status (RFC 9209) and a text.
 
 use http::{HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
@@ -6,76 +6,76 @@ use webgateway_process::HeadError;
 
 use super::body::ResponseBody;
 use super::framing::FramingError;
-use super::headers::BadRequest;
+use super::headers::RequestError;
 use crate::backend::dial::DialError;
 use crate::controlplane::ControlplaneError;
 
-/// The reason why a request is answered by the gateway itself, with an error.
+/// The reason why the gateway answers a request with an error response.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ProxyError {
     /// The request is malformed.
-    #[error("The request cannot be passed on: {0}.")]
-    BadRequest(#[from] BadRequest),
+    #[error("The request cannot be forwarded: {0}.")]
+    BadRequest(#[from] RequestError),
     /// The method is CONNECT.
-    #[error("This gateway is no forward proxy.")]
+    #[error("This gateway is not a forward proxy: CONNECT is not supported.")]
     Connect,
-    /// An API request's body is too large.
-    #[error("The body is too large.")]
+    /// The body of an API request is too large.
+    #[error("The request body is too large.")]
     BodyTooLarge,
-    /// An API request's body took too long.
-    #[error("The body took too long.")]
+    /// The body of an API request did not arrive in time.
+    #[error("The request body did not arrive in time.")]
     BodyTimeout,
-    /// The client sent its end, and the answer takes longer than it is waited for then.
-    #[error("The connection was half closed before the answer came.")]
+    /// The client half-closed the connection and did not get a response within the time limit for such clients.
+    #[error("The connection was half closed before the response came.")]
     ClientGone,
-    /// The host is not one that this connection is for.
+    /// The certificate of the connection does not cover the host, or the host is not terminated here.
     #[error("This connection is for another host.")]
     Misdirected,
     /// The host has no route.
-    #[error("No route leads there.")]
+    #[error("There is no route for this host.")]
     UnknownHost,
-    /// The request has been here before.
-    #[error("The request came back to this gateway.")]
+    /// CDN-Loop says that the request went through this gateway before.
+    #[error("The request is in a loop: it came back to this gateway.")]
     Loop,
     /// No backend can be reached.
     #[error("The backend cannot be reached: {0}.")]
     Dial(#[from] DialError),
-    /// The backend closed the connection before it answered.
-    #[error("The backend closed the connection without an answer.")]
-    HangUp,
-    /// The backend's answer is no HTTP, as the parser says.
-    #[error("The backend's answer is not HTTP: {0}.")]
+    /// The backend closed the connection without a response.
+    #[error("The backend closed the connection without a response.")]
+    ConnectionClosed,
+    /// The backend's response is not valid HTTP; the text is the parser's.
+    #[error("The backend's response is not valid HTTP: {0}.")]
     InvalidResponse(Box<str>),
-    /// A line in the head of the backend's answer can be read in two ways, or in none.
-    #[error("The backend's answer cannot be passed on: {0}.")]
-    Head(#[from] HeadError),
-    /// The end of the backend's answer is in doubt.
-    #[error("The backend's answer cannot be passed on: {0}.")]
+    /// A line in the head of the backend's response is invalid or ambiguous.
+    #[error("The backend's response cannot be forwarded: {0}.")]
+    InvalidHead(#[from] HeadError),
+    /// The framing of the backend's response is invalid or ambiguous.
+    #[error("The backend's response cannot be forwarded: {0}.")]
     Framing(#[from] FramingError),
-    /// The backend's answer has a head that is too large.
-    #[error("The backend's answer has too large a head.")]
-    LargeHead,
-    /// The backend did not answer in time.
-    #[error("The backend did not answer in time.")]
+    /// The head of the backend's response is too large.
+    #[error("The head of the backend's response is too large.")]
+    HeadTooLarge,
+    /// The backend did not respond in time.
+    #[error("The backend did not respond in time.")]
     ResponseTimeout,
-    /// The backend switched protocols unasked, or to another one.
-    #[error("The backend switched protocols as it was not asked to.")]
-    Upgrade,
-    /// The API cannot be reached.
+    /// The backend switched protocols without a request to, or to another protocol.
+    #[error("The backend switched to a protocol that was not requested.")]
+    UnexpectedUpgrade,
+    /// The request to the API failed.
     #[error("The API is not available now: {0}. Traffic is not affected.")]
     Api(#[from] ControlplaneError),
 }
 
 /// The status and the proxy error type of a response.
-struct Verdict {
+struct ErrorStatus {
     status: StatusCode,
-    /// The error type of RFC 9209 §2.3; none if no next hop was involved.
+    /// The error type of RFC 9209 §2.3; `None` if no next hop was involved.
     error: Option<&'static str>,
 }
 
 impl ProxyError {
-    fn verdict(&self) -> Verdict {
-        let of = |status, error| Verdict { status, error };
+    fn status(&self) -> ErrorStatus {
+        let of = |status, error| ErrorStatus { status, error };
         match self {
             Self::BadRequest(_) => of(StatusCode::BAD_REQUEST, None),
             Self::Connect => of(StatusCode::METHOD_NOT_ALLOWED, None),
@@ -85,19 +85,19 @@ impl ProxyError {
             Self::UnknownHost => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_not_found")),
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
             Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
-            Self::HangUp => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
-            Self::InvalidResponse(_) | Self::Head(_) => {
+            Self::ConnectionClosed => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
+            Self::InvalidResponse(_) | Self::InvalidHead(_) => {
                 of(StatusCode::BAD_GATEWAY, Some("http_protocol_error"))
             }
             Self::Framing(FramingError::Coding) => {
                 of(StatusCode::BAD_GATEWAY, Some("http_response_transfer_coding"))
             }
-            Self::Framing(FramingError::Length | FramingError::OldCoding) => {
+            Self::Framing(FramingError::Length | FramingError::CodingInHttp10) => {
                 of(StatusCode::BAD_GATEWAY, Some("http_protocol_error"))
             }
-            Self::LargeHead => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
+            Self::HeadTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
             Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
-            Self::Upgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
+            Self::UnexpectedUpgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
             Self::Api(ControlplaneError::Unavailable) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable"))
             }
@@ -111,36 +111,36 @@ impl ProxyError {
         }
     }
 
-    /// Returns the error type of RFC 9209 §2.3, where a next hop was involved.
+    /// Returns the error type of RFC 9209 §2.3, if a next hop was involved.
     #[must_use]
     pub(crate) fn proxy_error(&self) -> Option<&'static str> {
-        self.verdict().error
+        self.status().error
     }
 
-    /// Returns whether a backend took the request and gave no valid response.
+    /// Returns whether a backend accepted the request and gave no valid response.
     #[must_use]
-    pub(crate) fn is_of_backend(&self) -> bool {
+    pub(crate) fn is_backend_fault(&self) -> bool {
         matches!(
             self,
-            Self::HangUp
+            Self::ConnectionClosed
                 | Self::InvalidResponse(_)
-                | Self::Head(_)
+                | Self::InvalidHead(_)
                 | Self::Framing(_)
-                | Self::LargeHead
+                | Self::HeadTooLarge
                 | Self::ResponseTimeout
         )
     }
 
-    /// Returns the label of the reason why a backend's answer is refused, if that is the error.
+    /// Returns the `reason` field of the log if the error is that a backend's response was refused.
     #[must_use]
-    pub(super) fn refusal(&self) -> Option<&'static str> {
+    pub(super) fn refusal_reason(&self) -> Option<&'static str> {
         match self {
             Self::InvalidResponse(_) => Some("syntax"),
-            Self::Head(error) => Some(error.fault.label()),
+            Self::InvalidHead(error) => Some(error.fault.label()),
             Self::Framing(FramingError::Length) => Some("content_length"),
-            Self::Framing(FramingError::Coding | FramingError::OldCoding) => Some("transfer_encoding"),
-            Self::LargeHead => Some("head_size"),
-            Self::Upgrade => Some("upgrade"),
+            Self::Framing(FramingError::Coding | FramingError::CodingInHttp10) => Some("transfer_encoding"),
+            Self::HeadTooLarge => Some("head_size"),
+            Self::UnexpectedUpgrade => Some("upgrade"),
             Self::BadRequest(_)
             | Self::Connect
             | Self::BodyTooLarge
@@ -150,16 +150,16 @@ impl ProxyError {
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
-            | Self::HangUp
+            | Self::ConnectionClosed
             | Self::ResponseTimeout
             | Self::Api(_) => None,
         }
     }
 
-    /// Returns the response that says so.
+    /// Creates the error response.
     #[must_use]
     pub(crate) fn response(&self) -> Response<ResponseBody> {
-        let Verdict { status, error } = self.verdict();
+        let ErrorStatus { status, error } = self.status();
         let text = format!("{} {}\n{self}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
         let mut response = Response::new(ResponseBody::fixed(text));
         *response.status_mut() = status;
@@ -183,13 +183,13 @@ impl ProxyError {
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
-            | Self::HangUp
+            | Self::ConnectionClosed
             | Self::InvalidResponse(_)
-            | Self::Head(_)
+            | Self::InvalidHead(_)
             | Self::Framing(_)
-            | Self::LargeHead
+            | Self::HeadTooLarge
             | Self::ResponseTimeout
-            | Self::Upgrade
+            | Self::UnexpectedUpgrade
             | Self::Api(_) => {}
         }
         response
@@ -201,24 +201,24 @@ const fn dial_status(error: DialError) -> StatusCode {
         DialError::Refused | DialError::Unroutable | DialError::Other(_) => StatusCode::BAD_GATEWAY,
         DialError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         DialError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
-        DialError::Ourselves => StatusCode::LOOP_DETECTED,
+        DialError::OwnListener => StatusCode::LOOP_DETECTED,
     }
 }
 
-/// Names what hyper says of an exchange with a backend, after the request may have been sent.
+/// Classifies hyper's errors on a backend connection, after the request may have been sent.
 impl From<&hyper::Error> for ProxyError {
     fn from(error: &hyper::Error) -> Self {
         if error.is_user() {
-            // What failed is the body that the client sends.
-            Self::BadRequest(BadRequest::Body)
+            // The request body, which the client sends, failed.
+            Self::BadRequest(RequestError::InvalidBody)
         } else if error.is_parse_too_large() {
-            Self::LargeHead
+            Self::HeadTooLarge
         } else if error.is_parse() {
             Self::InvalidResponse(error.to_string().into())
         } else if error.is_timeout() {
             Self::ResponseTimeout
         } else {
-            Self::HangUp
+            Self::ConnectionClosed
         }
     }
 }
@@ -228,16 +228,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_apart() {
-        for (fault, status, proxy_status) in [
+    fn each_error_has_its_status_and_proxy_status() {
+        for (error, status, proxy_status) in [
             (ProxyError::Dial(DialError::Refused), 502, Some("webgateway; error=connection_refused")),
             (ProxyError::Dial(DialError::Timeout), 504, Some("webgateway; error=connection_timeout")),
             (ProxyError::UnknownHost, 503, Some("webgateway; error=destination_not_found")),
-            (ProxyError::Dial(DialError::Ourselves), 508, Some("webgateway; error=proxy_loop_detected")),
+            (ProxyError::Dial(DialError::OwnListener), 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Misdirected, 421, None),
         ] {
-            let response = fault.response();
+            let response = error.response();
             assert_eq!(response.status().as_u16(), status);
             let header = response.headers().get("proxy-status").map(|v| v.to_str().unwrap());
             assert_eq!(header, proxy_status);

@@ -1,4 +1,4 @@
-//! The progress of requests and responses: it tells a stalled client from one that waits for a backend.
+//! The progress of the requests of a connection, which tells a stalled client from one that waits for a backend.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -10,278 +10,273 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
-use super::held::{Held, WorkerHeld};
+use super::backlog::{ResponseBacklog, WorkerBacklog};
+use super::timer::{IdleTimer, Timer};
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
 
-/// The time that a client which has sent its end waits for an answer without a byte of it.
-const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// The maximum time without progress after a client has half-closed its connection.
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The requests that a client may cancel at once, before they are answered, and the time in which it may another one
-/// (CVE-2023-44487).
+/// The number of unanswered requests that a client may cancel at once (CVE-2023-44487).
 pub(crate) const CANCEL_BURST: u32 = 512;
+/// The interval at which a client may cancel one more request.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The exchanges of one connection, taken together.
+/// The progress of all exchanges of one connection.
 pub(crate) struct Progress {
     in_flight: Cell<u32>,
-    begun: Cell<u64>,
+    request_count: Cell<u64>,
     waiting_for_backend: Cell<u32>,
     is_upgrading: Cell<bool>,
-    last: Cell<Instant>,
-    /// The time at which all cancelled requests are made up for.
-    cancelled_until: Cell<Instant>,
+    last_progress: Cell<Instant>,
+    /// The time at which the burst of cancellations is available in full again.
+    cancellations_until: Cell<Instant>,
     clock: Rc<CoarseClock>,
     tasks: LocalTasks,
-    /// The same, as far as the connection's input and output need it.
+    /// The state that the connection's input and output share with the progress.
     client: Arc<ClientState>,
-    /// The trailers of the answer that is sent over HTTP/1.1.
+    /// The trailers of the response that is sent over HTTP/1.1.
     trailers: TrailerSlot,
-    worker_held: Rc<WorkerHeld>,
-    /// The bytes of it that the connection as a whole holds.
+    worker_backlog: Rc<WorkerBacklog>,
+    /// The bytes of the worker's backlog that wait in the connection's output.
     unsent: Cell<usize>,
-    /// The responses that are read on when the client takes something.
-    blocked: RefCell<Vec<Rc<Held>>>,
-    /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
-    timer: Cell<Option<Pin<Box<Sleep>>>>,
+    /// The backlogs of the responses that wait for the client to read.
+    blocked: RefCell<Vec<Rc<ResponseBacklog>>>,
+    timer: IdleTimer,
 }
 
-/// A timer on loan from the connection.
-pub(crate) struct Timer<'a> {
-    sleep: Option<Pin<Box<Sleep>>>,
-    home: &'a Progress,
-}
-
-/// One request and its response, bodies included; ends when dropped.
+/// One request and its response, bodies included. It ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     connection: Rc<Progress>,
     waiting_for_backend: Cell<bool>,
-    request_done: Cell<bool>,
-    answered: Cell<bool>,
-    last: Cell<Instant>,
-    /// Its own among those of a route, unless the connection's is of that route.
+    is_request_read: Cell<bool>,
+    is_answered: Cell<bool>,
+    last_progress: Cell<Instant>,
+    /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
 }
 
-/// A wait for the cut of an exchange's route. It takes no memory until there is one to wait for.
+/// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
 #[derive(Default)]
 pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 
 impl Progress {
-    /// A connection without exchanges.
+    /// Creates the progress of a connection without exchanges.
     #[must_use]
-    pub(crate) fn new(clock: Rc<CoarseClock>, tasks: LocalTasks, worker_held: Rc<WorkerHeld>) -> Rc<Self> {
-        let last = Cell::new(clock.now());
+    pub(crate) fn new(
+        clock: Rc<CoarseClock>,
+        tasks: LocalTasks,
+        worker_backlog: Rc<WorkerBacklog>,
+    ) -> Rc<Self> {
+        let last_progress = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
-        let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));
-        let (client, cancelled_until) = (Arc::default(), last.clone());
+        let (request_count, is_upgrading) = (Cell::new(0), Cell::new(false));
+        let (client, cancellations_until) = (Arc::default(), last_progress.clone());
         Rc::new(Self {
             in_flight,
-            begun,
+            request_count,
             waiting_for_backend,
             is_upgrading,
-            last,
-            cancelled_until,
+            last_progress,
+            cancellations_until,
             clock,
             tasks,
             client,
             trailers: TrailerSlot::default(),
-            worker_held,
+            worker_backlog,
             unsent: Cell::new(0),
             blocked: RefCell::default(),
-            timer,
+            timer: IdleTimer::default(),
         })
     }
 
-    /// A request begins.
+    /// Begins an exchange.
     #[must_use]
-    pub(crate) fn begin(self: &Rc<Self>) -> Rc<Exchange> {
+    pub(crate) fn begin_exchange(self: &Rc<Self>) -> Rc<Exchange> {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() + 1);
-        self.begun.set(self.begun.get() + 1);
-        self.last.set(now);
+        self.request_count.set(self.request_count.get() + 1);
+        self.last_progress.set(now);
         self.client.set_in_flight(true);
         Rc::new(Exchange {
             connection: Rc::clone(self),
             waiting_for_backend: Cell::new(false),
-            request_done: Cell::new(false),
-            answered: Cell::new(false),
-            last: Cell::new(now),
+            is_request_read: Cell::new(false),
+            is_answered: Cell::new(false),
+            last_progress: Cell::new(now),
             membership: OnceCell::new(),
         })
     }
 
-    /// Returns the number of requests that have begun so far.
+    /// Returns the number of requests so far.
     #[must_use]
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun.get()
+    pub(crate) fn request_count(&self) -> u64 {
+        self.request_count.get()
     }
 
-    /// Returns whether no request is under way.
+    /// Returns whether no request is in flight.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.get() == 0
     }
 
-    /// Returns whether an upgrade was asked for and is not answered yet.
+    /// Returns whether a request for an upgrade is in flight.
     #[must_use]
     pub(crate) fn is_upgrading(&self) -> bool {
         self.is_upgrading.get()
     }
 
-    /// Returns what is known of the client's input and output.
+    /// Returns the state of the connection's input and output.
     pub(crate) fn client(&self) -> &Arc<ClientState> {
         &self.client
     }
 
-    /// Returns the trailers of the answer that is sent over HTTP/1.1.
+    /// Returns the trailers of the response that is sent over HTTP/1.1.
     pub(crate) fn trailers(&self) -> &TrailerSlot {
         &self.trailers
     }
 
-    /// Counts what the client has not taken, and has its responses read on once it has taken all. To be called after the
-    /// connection was polled.
-    pub(crate) fn look_after_client(&self) {
+    /// Updates the backlog with the connection's unsent output; once that is empty, wakes the responses that wait. Call
+    /// it after the connection was polled.
+    pub(crate) fn update_backlog(&self) {
         let unsent = self.client.blocked();
-        self.worker_held.replace(self.unsent.replace(unsent), unsent);
+        self.worker_backlog.replace(self.unsent.replace(unsent), unsent);
         if unsent == 0 {
-            for held in self.blocked.take() {
-                held.wake();
+            for backlog in self.blocked.take() {
+                backlog.wake();
             }
         }
     }
 
-    /// Takes note that the client has taken something.
-    pub(crate) fn moved(&self) {
-        self.last.set(self.clock.now());
+    /// Records that the client has read something.
+    pub(crate) fn record_progress(&self) {
+        self.last_progress.set(self.clock.now());
     }
 
-    /// Returns whether the client has sent its end, and nothing has moved for [`HALF_CLOSED`]. By then it is most
-    /// likely gone: from a full close an end differs only in the client's answer to bytes that it is sent.
+    /// Returns whether the client has half-closed the connection and there was no progress for [`HALF_CLOSED_TIMEOUT`].
+    /// The client is probably gone: until something is sent to it, a half-close looks the same as a full close.
     #[must_use]
     pub(crate) fn is_abandoned(&self, now: Instant) -> bool {
-        self.client.has_input_ended() && now.saturating_duration_since(self.last.get()) > HALF_CLOSED
+        self.client.has_input_ended()
+            && now.saturating_duration_since(self.last_progress.get()) > HALF_CLOSED_TIMEOUT
     }
 
-    /// Returns whether the client cancels requests as no honest one does: a page's at once, but not page after page.
+    /// Returns whether the client cancels requests at a rate that no honest one reaches. A browser cancels all requests
+    /// of one page at once, but not of page after page.
     #[must_use]
     pub(crate) fn is_flooding(&self) -> bool {
-        let ahead = self.cancelled_until.get().saturating_duration_since(self.clock.now());
-        ahead > CANCEL_INTERVAL * CANCEL_BURST
+        let excess = self.cancellations_until.get().saturating_duration_since(self.clock.now());
+        excess > CANCEL_INTERVAL * CANCEL_BURST
     }
 
-    fn cancelled(&self) {
-        self.cancelled_until.set(self.cancelled_until.get().max(self.clock.now()) + CANCEL_INTERVAL);
+    fn record_cancellation(&self) {
+        self.cancellations_until.set(self.cancellations_until.get().max(self.clock.now()) + CANCEL_INTERVAL);
     }
 
-    /// Reads the rest of a request in which nobody is interested any more.
+    /// Reads and discards the rest of a request body.
     pub(crate) fn discard(&self, body: Incoming) {
         self.tasks.spawn("request discard", discard(body, Arc::clone(&self.client)));
     }
 
-    /// Returns whether nothing has moved for `limit`, and it is not because of a backend.
+    /// Returns whether there was no progress for `limit` and no exchange waits for a backend.
     #[must_use]
     pub(crate) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
-        self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last.get()) > limit
+        self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last_progress.get()) > limit
     }
 }
 
 impl Exchange {
-    /// Returns whether the client takes nothing just now of what is to be sent.
+    /// Returns whether the connection has output that the client does not read.
     #[must_use]
     pub(crate) fn is_client_blocked(&self) -> bool {
         self.connection.client.blocked() > 0
     }
 
-    /// Has the task that waits for `held` woken when the client takes something.
-    pub(crate) fn wait_for_client(&self, held: &Rc<Held>) {
+    /// Registers the task that waits for `backlog` to be woken when the client has read all output.
+    pub(crate) fn wait_for_client(&self, backlog: &Rc<ResponseBacklog>) {
         let mut blocked = self.connection.blocked.borrow_mut();
-        if !blocked.iter().any(|other| Rc::ptr_eq(other, held)) {
-            blocked.push(Rc::clone(held));
+        if !blocked.iter().any(|other| Rc::ptr_eq(other, backlog)) {
+            blocked.push(Rc::clone(backlog));
         }
     }
 
-    /// Returns the count of what its worker holds.
+    /// Returns the backlog of the worker.
     #[must_use]
-    pub(crate) fn worker_held(&self) -> &Rc<WorkerHeld> {
-        &self.connection.worker_held
+    pub(crate) fn worker_backlog(&self) -> &Rc<WorkerBacklog> {
+        &self.connection.worker_backlog
     }
 
-    /// Takes note that something moved.
-    pub(crate) fn moved(&self) {
+    /// Records progress: a part of the request or the response moved.
+    pub(crate) fn record_progress(&self) {
         let now = self.connection.clock.now();
-        self.last.set(now);
-        self.connection.last.set(now);
+        self.last_progress.set(now);
+        self.connection.last_progress.set(now);
     }
 
-    /// Takes note that there is a response.
-    pub(crate) fn answered(&self) {
-        self.answered.set(true);
+    /// Records that there is a response, so that the end of the exchange is not a cancellation.
+    pub(crate) fn mark_answered(&self) {
+        self.is_answered.set(true);
     }
 
-    /// A timer that fires at `deadline`.
+    /// Returns a timer that fires at `deadline`.
     pub(crate) fn timer(&self, deadline: Instant) -> Timer<'_> {
-        let kept = self.connection.timer.take();
-        let mut timer = Timer { sleep: kept, home: &self.connection };
-        timer.put_off(deadline);
-        timer
+        Timer::start(&self.connection.timer, deadline)
     }
 
-    /// The moment at which something last moved.
+    /// Returns the time of the last progress.
     #[must_use]
-    pub(crate) fn last(&self) -> Instant {
-        self.last.get()
+    pub(crate) fn last_progress(&self) -> Instant {
+        self.last_progress.get()
     }
 
-    /// Takes note that the whole request was read.
-    pub(crate) fn request_done(&self) {
-        self.request_done.set(true);
+    /// Records that the request was read to its end.
+    pub(crate) fn mark_request_read(&self) {
+        self.is_request_read.set(true);
         self.connection.client.set_unread(false);
-        self.wait_for_backend(true);
+        self.set_waiting_for_backend(true);
     }
 
-    /// Returns whether the whole request was read.
+    /// Returns whether the request was read to its end.
     #[must_use]
-    pub(crate) fn is_request_done(&self) -> bool {
-        self.request_done.get()
+    pub(crate) fn is_request_read(&self) -> bool {
+        self.is_request_read.get()
     }
 
-    /// Takes note whether it is the backend's turn.
-    pub(crate) fn wait_for_backend(&self, waiting: bool) {
+    /// Sets whether the exchange waits for the backend.
+    pub(crate) fn set_waiting_for_backend(&self, waiting: bool) {
         if self.waiting_for_backend.replace(waiting) != waiting {
-            let others = self.connection.waiting_for_backend.get();
-            let now = if waiting { others + 1 } else { others.saturating_sub(1) };
-            self.connection.waiting_for_backend.set(now);
-            self.connection.client.set_waiting(now > 0);
+            let before = self.connection.waiting_for_backend.get();
+            let count = if waiting { before + 1 } else { before.saturating_sub(1) };
+            self.connection.waiting_for_backend.set(count);
+            self.connection.client.set_waiting(count > 0);
         }
     }
-}
 
-impl Exchange {
-    /// Takes note that the request asks for an upgrade.
-    pub(crate) fn upgrades(&self) {
+    /// Records that the request asks for an upgrade.
+    pub(crate) fn mark_upgrading(&self) {
         self.connection.is_upgrading.set(true);
     }
 
-    /// Makes the exchange end with the route of `membership`, which is not that of its connection.
-    pub(crate) fn belong_to(&self, membership: Membership) {
+    /// Makes the exchange a member of a route that is not the connection's: it is cut with that route.
+    pub(crate) fn join_route(&self, membership: Membership) {
         // An exchange has one route.
         let _ = self.membership.set(Rc::new(membership));
     }
 
-    /// Its own entry among those of a route; `None` if that of the connection holds for it.
+    /// Returns the exchange's own membership in a route; `None` if the connection's applies.
     #[must_use]
     pub(crate) fn membership(&self) -> Option<&Rc<Membership>> {
         self.membership.get()
     }
 
-    /// Returns whether its route was cut, be the connection another's.
+    /// Returns whether the route of the exchange's own membership was cut.
     #[must_use]
     pub(crate) fn is_cut(&self) -> bool {
         self.membership.get().is_some_and(|membership| membership.watch().phase() == Phase::Cut)
@@ -289,7 +284,7 @@ impl Exchange {
 }
 
 impl CutWait {
-    /// Resolves when the route of `exchange` is cut; never if the connection is of the same route.
+    /// Resolves when the route of `exchange` is cut; never if the exchange has no membership of its own.
     pub(crate) fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
         let Some(membership) = exchange.membership.get() else { return Poll::Pending };
         let wait = self.0.get_or_insert_with(|| {
@@ -306,39 +301,18 @@ impl fmt::Debug for CutWait {
     }
 }
 
-impl Timer<'_> {
-    /// Fires at `deadline` instead.
-    pub(crate) fn put_off(&mut self, deadline: Instant) {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(deadline),
-            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
-        }
-    }
-
-    /// Resolves when it has fired.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
-    }
-}
-
-impl Drop for Timer<'_> {
-    fn drop(&mut self) {
-        self.home.timer.set(self.sleep.take());
-    }
-}
-
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.worker_held.replace(self.unsent.get(), 0);
+        self.worker_backlog.replace(self.unsent.get(), 0);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.wait_for_backend(false);
-        self.moved();
-        if !self.answered.get() {
-            self.connection.cancelled();
+        self.set_waiting_for_backend(false);
+        self.record_progress();
+        if !self.is_answered.get() {
+            self.connection.record_cancellation();
         }
         self.connection.is_upgrading.set(false);
         let others = self.connection.in_flight.get().saturating_sub(1);
@@ -367,16 +341,16 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_connection_stalls_only_when_no_backend_is_waited_for() {
+    fn a_connection_that_waits_for_a_backend_is_not_stalled() {
         let progress = Progress::new(Rc::default(), LocalTasks::default(), Rc::default());
         let later = Instant::now() + LIMIT * 2;
-        let (one, two) = (progress.begin(), progress.begin());
+        let (one, two) = (progress.begin_exchange(), progress.begin_exchange());
         assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));
-        one.request_done();
+        one.mark_request_read();
         assert!(!progress.is_stalled(later, LIMIT));
-        one.wait_for_backend(false);
+        one.set_waiting_for_backend(false);
         assert!(progress.is_stalled(later, LIMIT));
-        two.wait_for_backend(true);
+        two.set_waiting_for_backend(true);
         drop(two);
         assert!(progress.is_stalled(later, LIMIT) && !progress.is_stalled(Instant::now(), LIMIT));
         drop(one);
@@ -384,14 +358,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exchange_of_another_route_is_cut_with_that_route() {
+    async fn an_exchange_with_its_own_membership_is_cut_with_its_route() {
         let (progress, connections) = (
             Progress::new(Rc::default(), LocalTasks::default(), Rc::default()),
             Rc::new(Connections::default()),
         );
-        let (own, other) = (progress.begin(), progress.begin());
+        let (own, other) = (progress.begin_exchange(), progress.begin_exchange());
         let route = RouteId::from_bytes([1; 16]);
-        other.belong_to(connections.enter(Some(route)));
+        other.join_route(connections.enter(Some(route)));
         let (mut of_own, mut of_other) = (CutWait::default(), CutWait::default());
         let poll = |wait: &mut CutWait, exchange: &Exchange| {
             wait.poll(exchange, &mut Context::from_waker(Waker::noop())).is_ready()

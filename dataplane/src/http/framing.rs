@@ -1,4 +1,4 @@
-//! The framing of a message on its way through: made anew from what was parsed, never passed on (RFC 9112 §6). Pure.
+//! The framing of proxied messages (RFC 9112 §6). It is not forwarded, but made anew from the parsed message.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
@@ -6,7 +6,7 @@ use http::{Method, Response, StatusCode, Version, request};
 use http_body::{Body, Frame};
 use thiserror::Error;
 
-use super::headers::{content_length, is_for_the_edge, is_hop_by_hop, named_by_connection};
+use super::headers::{content_length, is_hop_by_hop, is_reserved, named_by_connection};
 
 /// The content of a message, as its parser found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,30 +15,30 @@ pub(crate) enum Content {
     Empty,
     /// Content of this many bytes.
     Length(u64),
-    /// Content that ends where its framing says so.
+    /// Content of unknown length, such as chunked content.
     Unknown,
 }
 
-/// The reason why a backend's answer has no end that everybody agrees on.
+/// The reason why the end of a backend's response is ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum FramingError {
-    /// A Content-Length that is no number, or several that differ.
+    /// A Content-Length is not a number, or several of them differ.
     #[error("its Content-Length is invalid")]
     Length,
-    /// A Transfer-Encoding that is not `chunked` alone.
+    /// Transfer-Encoding is something else than `chunked` alone.
     #[error("its Transfer-Encoding is not chunked alone")]
     Coding,
-    /// A Transfer-Encoding in HTTP/1.0, which has none (RFC 9112 §6.1).
-    #[error("its Transfer-Encoding does not go with HTTP/1.0")]
-    OldCoding,
+    /// An HTTP/1.0 response has a Transfer-Encoding (RFC 9112 §6.1).
+    #[error("it has a Transfer-Encoding, which HTTP/1.0 does not have")]
+    CodingInHttp10,
 }
 
-/// The way that a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// A request.
+    /// A request to a backend.
     ToBackend,
-    /// A response.
+    /// A response to a client.
     ToClient,
 }
 
@@ -46,13 +46,13 @@ pub(crate) enum Direction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TrailerRules {
     direction: Direction,
-    /// The fields that Connection names in the head.
+    /// The fields that Connection names in the head of the message.
     hop_by_hop: Vec<HeaderName>,
 }
 
 impl Content {
-    /// Returns the content of a body of which nothing was read yet.
-    pub(crate) fn of(body: &impl Body) -> Self {
+    /// Returns the content of a body that was not read from yet.
+    pub(crate) fn of_body(body: &impl Body) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
@@ -60,11 +60,12 @@ impl Content {
     }
 }
 
-/// Frames a request that was stripped of what is hop by hop. Whatever its method, its content is framed, as hyper drops
-/// that of a GET or HEAD which is not.
+/// Sets the framing of a request to a backend, whose hop-by-hop fields were removed.
+///
+/// The content is framed whatever the method is, as hyper drops unframed content of a GET or HEAD.
 pub(crate) fn frame_request(head: &mut request::Parts, content: Content, rules: &TrailerRules) {
     let headers = &mut head.headers;
-    // HTTP/1.1 has trailers only where the content is chunked; in HTTP/2 they go with a length, too.
+    // HTTP/1.1 has trailers in chunked content only; HTTP/2 has them beside a Content-Length too.
     let is_chunked = match content {
         Content::Empty => false,
         Content::Length(_) => head.version == Version::HTTP_2 && headers.contains_key(TRAILER),
@@ -77,22 +78,22 @@ pub(crate) fn frame_request(head: &mut request::Parts, content: Content, rules: 
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         Content::Length(length) => set_length(headers, length),
-        // RFC 9110 §8.6: where content is awaited, none is a length of 0.
+        // RFC 9110 §8.6: a method that expects content has `Content-Length: 0` if there is none.
         Content::Empty | Content::Unknown => {
-            let is_awaited = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
-            if is_awaited || headers.contains_key(CONTENT_LENGTH) {
+            let expects_content = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+            if expects_content || headers.contains_key(CONTENT_LENGTH) {
                 set_length(headers, 0);
             }
         }
     }
 }
 
-/// Checks the framing of a backend's answer and leaves what describes it to the client; returns whether the connection
-/// that it came by can be used again.
+/// Checks the framing of a backend's response and sets that of the response to the client. Returns whether the backend
+/// connection can be used again.
 ///
 /// # Errors
 ///
-/// Fails if the end of the answer can be read in two ways, or in none.
+/// Fails if the end of the response is ambiguous.
 pub(crate) fn frame_response<B>(
     response: &mut Response<B>,
     is_head: bool,
@@ -102,33 +103,32 @@ pub(crate) fn frame_response<B>(
     let headers = response.headers_mut();
     let is_coded = is_chunked(headers)?;
     if is_coded && is_old {
-        return Err(FramingError::OldCoding);
+        return Err(FramingError::CodingInHttp10);
     }
     let length = content_length(headers).map_err(|()| FramingError::Length)?;
     let is_bodiless = status == StatusCode::NO_CONTENT || status.is_informational();
     announce_trailers(headers, (is_coded && !is_bodiless && !is_head).then_some(rules));
-    // What hyper takes for the head of the next answer may be the content of this one.
-    let is_doubtful =
+    // hyper may take leftover content of this response for the head of the next one.
+    let is_ambiguous =
         is_coded && (length.is_some() || is_bodiless) || is_bodiless && length.is_some_and(|n| n > 0);
     match length {
         Some(_) if is_coded || is_bodiless => drop(headers.remove(CONTENT_LENGTH)),
         Some(length) => set_length(headers, length),
         None => {}
     }
-    // To a backend of HTTP/1.0, hyper sends no chunks on the same connection, and no content of unknown length.
-    Ok(!is_doubtful && !is_old)
+    // After an HTTP/1.0 response, hyper would not send chunked requests on the connection.
+    Ok(!is_ambiguous && !is_old)
 }
 
 impl TrailerRules {
-    /// Returns the rules for a message that goes this way, by its head as it was received.
+    /// Creates the rules for a message in this direction, from its head as it was received.
     #[must_use]
-    pub(crate) fn of(headers: &HeaderMap, direction: Direction) -> Self {
+    pub(crate) fn from_head(headers: &HeaderMap, direction: Direction) -> Self {
         Self { direction, hop_by_hop: named_by_connection(headers) }
     }
 
-    /// Returns the part of a frame that may pass: of trailers, what may come as a header as well; `None` if that is
-    /// nothing.
-    pub(crate) fn passing(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    /// Removes trailers that may not be forwarded from a frame; `None` if nothing is left. Data frames are unchanged.
+    pub(crate) fn filter(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut trailers = match frame.into_trailers() {
             Ok(trailers) => trailers,
             Err(data) => return Some(data),
@@ -144,7 +144,7 @@ impl TrailerRules {
     }
 }
 
-/// Returns whether the only coding is `chunked`; false if there is none.
+/// Returns whether the message is chunked; an error if it has any other transfer coding.
 fn is_chunked(headers: &HeaderMap) -> Result<bool, FramingError> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(false) };
@@ -152,7 +152,7 @@ fn is_chunked(headers: &HeaderMap) -> Result<bool, FramingError> {
     if is_chunked { Ok(true) } else { Err(FramingError::Coding) }
 }
 
-/// Makes Content-Length the one field with this number, which the parser found there.
+/// Makes `length`, which the parser found in Content-Length, its single value.
 fn set_length(headers: &mut HeaderMap, length: u64) {
     let mut fields = headers.get_all(CONTENT_LENGTH).iter();
     let is_plain = |field: &HeaderValue| match field.as_bytes() {
@@ -164,7 +164,7 @@ fn set_length(headers: &mut HeaderMap, length: u64) {
     }
 }
 
-/// Leaves in Trailer the names of those that may pass by these rules; without rules, none.
+/// Removes from Trailer the names that these rules do not admit; without rules, all of them.
 fn announce_trailers(headers: &mut HeaderMap, rules: Option<&TrailerRules>) {
     if !headers.contains_key(TRAILER) {
         return;
@@ -182,10 +182,10 @@ fn announce_trailers(headers: &mut HeaderMap, rules: Option<&TrailerRules>) {
     }
 }
 
-/// Returns whether a field may come as a trailer: neither what may not come as a header either, nor what decides on
-/// framing, routing, authentication or the use of the content (RFC 9110 §6.5.1).
+/// Returns whether a field may be a trailer. Fields that may not be forwarded as headers may not, nor may those that
+/// control framing, routing, authentication or the processing of the content (RFC 9110 §6.5.1).
 fn is_trailer(name: &str, direction: Direction) -> bool {
-    let is_early = matches!(
+    let is_header_only = matches!(
         name,
         "age"
             | "authorization"
@@ -203,8 +203,8 @@ fn is_trailer(name: &str, direction: Direction) -> bool {
             | "set-cookie"
             | "trailer"
     ) || name.starts_with("if-");
-    let is_ours = direction == Direction::ToBackend && is_for_the_edge(name);
-    !(is_early || is_ours || is_hop_by_hop(name))
+    let is_ours = direction == Direction::ToBackend && is_reserved(name);
+    !(is_header_only || is_ours || is_hop_by_hop(name))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The body of a client's request, read to its end whoever loses interest in it.
+//! The body of a client's request, which is read to its end even if nothing uses it.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,28 +11,28 @@ use hyper::body::Incoming;
 
 use super::exchange::Progress;
 
-/// The body of a client's request. What is left of it when it is dropped is read and discarded: a client that still
-/// sends may read its answer only then, or would lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
+/// The body of a client's request. When it is dropped, the rest of the body is read and discarded: a client that is
+/// still sending may not read the response before, or may lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
 #[derive(Debug)]
-pub(crate) struct RequestStream(Option<Box<Unread>>);
+pub(crate) struct RequestStream(Option<Box<UnreadBody>>);
 
-/// A body that has not ended. It is boxed, as it changes hands more often than it is read.
+/// A body that has not ended. It is boxed because it is moved more often than it is read.
 #[derive(Debug)]
-struct Unread {
+struct UnreadBody {
     incoming: Incoming,
     connection: Rc<Progress>,
-    /// The client sends the body only if it is asked to: if nobody did, there is nothing to discard.
-    is_awaited: bool,
+    /// Is false for a client that waits for `100 Continue` before it sends the body: then there is nothing to discard.
+    is_sent: bool,
 }
 
 impl RequestStream {
-    /// Makes the body of `request` one that is read to its end.
-    pub(crate) fn of(request: Request<Incoming>, connection: &Rc<Progress>) -> Request<Self> {
-        let is_awaited = !request.headers().contains_key(header::EXPECT);
+    /// Wraps the body of `request`.
+    pub(crate) fn wrap(request: Request<Incoming>, connection: &Rc<Progress>) -> Request<Self> {
+        let is_sent = !request.headers().contains_key(header::EXPECT);
         request.map(|incoming| {
             let has_ended = incoming.is_end_stream();
             let connection = Rc::clone(connection);
-            Self((!has_ended).then(|| Box::new(Unread { incoming, connection, is_awaited })))
+            Self((!has_ended).then(|| Box::new(UnreadBody { incoming, connection, is_sent })))
         })
     }
 }
@@ -47,7 +47,7 @@ impl Body for RequestStream {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let Some(unread) = &mut this.0 else { return Poll::Ready(None) };
-        unread.is_awaited = true;
+        unread.is_sent = true;
         let frame = Pin::new(&mut unread.incoming).poll_frame(cx);
         if let Poll::Ready(None | Some(Err(_))) = &frame {
             this.0 = None;
@@ -67,8 +67,8 @@ impl Body for RequestStream {
 impl Drop for RequestStream {
     fn drop(&mut self) {
         if let Some(unread) = self.0.take().filter(|unread| !unread.incoming.is_end_stream()) {
-            let Unread { incoming, connection, is_awaited } = *unread;
-            if is_awaited {
+            let UnreadBody { incoming, connection, is_sent } = *unread;
+            if is_sent {
                 connection.discard(incoming);
             } else {
                 connection.client().set_unread(true);

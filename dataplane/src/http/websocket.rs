@@ -1,42 +1,42 @@
-//! As much of WebSocket framing (RFC 6455 §5.2) as it takes to say goodbye between two frames.
+//! WebSocket framing (RFC 6455 §5.2), as far as it is needed to send a Close frame between two frames.
 
 use std::cell::Cell;
 
-/// A Close frame from a server: 1001, going away (RFC 6455 §7.4.1).
+/// A Close frame of a server with the status 1001, going away (RFC 6455 §7.4.1).
 pub(crate) const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
-/// Follows the frames of one direction, to know when a frame of our own may come in between.
+/// A tracker of frame boundaries in one direction. The gateway may insert a frame only at a boundary.
 #[derive(Debug, Default)]
-pub(crate) struct Frames(Cell<At>);
+pub(crate) struct FrameTracker(Cell<FramePosition>);
 
-/// The place in a frame of the last byte.
+/// The position of the last byte in a frame.
 #[derive(Debug, Clone, Copy, Default)]
-enum At {
+enum FramePosition {
     /// Between two frames.
     #[default]
     Boundary,
-    /// After its first byte.
+    /// After the first byte of a frame.
     Opcode,
-    /// In its extended length.
+    /// In the extended length.
     Length { left: u8, length: u64, masked: bool },
-    /// In its mask and payload.
+    /// In the mask or the payload.
     Payload { left: u64 },
 }
 
-impl Frames {
-    /// Takes note of bytes that were passed on.
-    pub(crate) fn passed(&self, mut bytes: &[u8]) {
+impl FrameTracker {
+    /// Records bytes that were sent.
+    pub(crate) fn record(&self, mut bytes: &[u8]) {
         let mut at = self.0.get();
         while let Some((&byte, rest)) = bytes.split_first() {
             at = match at {
-                At::Payload { left } => {
+                FramePosition::Payload { left } => {
                     let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = bytes.get(skipped..).unwrap_or_default();
-                    payload(left - skipped as u64)
+                    payload_position(left - skipped as u64)
                 }
-                At::Boundary | At::Opcode | At::Length { .. } => {
+                FramePosition::Boundary | FramePosition::Opcode | FramePosition::Length { .. } => {
                     bytes = rest;
-                    next(at, byte)
+                    advance(at, byte)
                 }
             };
         }
@@ -45,39 +45,39 @@ impl Frames {
 
     /// Returns whether the last byte ended a frame.
     #[must_use]
-    pub(crate) fn at_boundary(&self) -> bool {
-        matches!(self.0.get(), At::Boundary)
+    pub(crate) fn is_at_boundary(&self) -> bool {
+        matches!(self.0.get(), FramePosition::Boundary)
     }
 }
 
-fn next(at: At, byte: u8) -> At {
+fn advance(at: FramePosition, byte: u8) -> FramePosition {
     match at {
-        At::Boundary => At::Opcode,
-        At::Opcode => {
+        FramePosition::Boundary => FramePosition::Opcode,
+        FramePosition::Opcode => {
             let masked = byte & 0x80 != 0;
             match byte & 0x7f {
-                126 => At::Length { left: 2, length: 0, masked },
-                127 => At::Length { left: 8, length: 0, masked },
-                length => payload(u64::from(length) + mask(masked)),
+                126 => FramePosition::Length { left: 2, length: 0, masked },
+                127 => FramePosition::Length { left: 8, length: 0, masked },
+                length => payload_position(u64::from(length) + mask_length(masked)),
             }
         }
-        At::Length { left, length, masked } => {
+        FramePosition::Length { left, length, masked } => {
             let length = (length << 8) | u64::from(byte);
             if left > 1 {
-                return At::Length { left: left - 1, length, masked };
+                return FramePosition::Length { left: left - 1, length, masked };
             }
-            payload(length.saturating_add(mask(masked)))
+            payload_position(length.saturating_add(mask_length(masked)))
         }
-        At::Payload { left } => payload(left.saturating_sub(1)),
+        FramePosition::Payload { left } => payload_position(left.saturating_sub(1)),
     }
 }
 
-fn mask(masked: bool) -> u64 {
+fn mask_length(masked: bool) -> u64 {
     if masked { 4 } else { 0 }
 }
 
-fn payload(left: u64) -> At {
-    if left == 0 { At::Boundary } else { At::Payload { left } }
+fn payload_position(left: u64) -> FramePosition {
+    if left == 0 { FramePosition::Boundary } else { FramePosition::Payload { left } }
 }
 
 #[cfg(test)]
@@ -110,16 +110,16 @@ mod tests {
             lengths in proptest::collection::vec((prop_oneof![0usize..130, Just(126), Just(65_535), Just(65_536), Just(70_000)], any::<bool>()), 1..5),
             cut in 1usize..4000,
         ) {
-            let frames = Frames::default();
+            let frames = FrameTracker::default();
             for (length, masked) in lengths {
                 let bytes = frame(length, masked);
                 let (last, all_but_last) = bytes.split_last().unwrap();
                 for chunk in all_but_last.chunks(cut) {
-                    frames.passed(chunk);
-                    prop_assert!(!frames.at_boundary());
+                    frames.record(chunk);
+                    prop_assert!(!frames.is_at_boundary());
                 }
-                frames.passed(&[*last]);
-                prop_assert!(frames.at_boundary());
+                frames.record(&[*last]);
+                prop_assert!(frames.is_at_boundary());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Requests for the base domain: they go to the controlplane, whole.
+//! API requests: requests for the base domain, which are buffered and sent to the controlplane.
 
 use std::net::IpAddr;
 
@@ -17,10 +17,10 @@ use crate::controlplane::{ControlplaneClient, ControlplaneError};
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
-use crate::http::headers::BadRequest;
+use crate::http::headers::RequestError;
 use crate::http::incoming::RequestStream;
 
-/// Sends a request to the controlplane on behalf of a client that asked for `authority`.
+/// Sends a request for `authority` to the controlplane and returns its response.
 pub(crate) async fn call(
     connection: &ConnectionContext,
     request: Request<RequestStream>,
@@ -28,31 +28,31 @@ pub(crate) async fn call(
     exchange: &Exchange,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let (mut head, body) = request.into_parts();
-    head.uri = absolute(&head.uri, authority).ok_or(BadRequest::Host)?;
+    head.uri = absolute(&head.uri, authority).ok_or(RequestError::InvalidHost)?;
     let (controlplane, client) = (&connection.worker.controlplane, connection.client);
     let collected = timeout(API_BODY_TIMEOUT, collect(controlplane, client, body)).await;
     let (body, _reserved) = collected.map_err(|_| ProxyError::BodyTimeout)??;
-    exchange.request_done();
+    exchange.mark_request_read();
     let call = controlplane.call(Request::from_parts(head, body), client);
-    // API calls are few: what is logged below is told of the client at every level.
+    // API calls are few enough for a span at the info level, so that each log line below names the client.
     let reply = tokio::select! {
         reply = call.instrument(info_span!("api_call", %client)) => reply?,
         () = connection.progress.client().gone() => return Err(ProxyError::ClientGone),
     };
     Ok(reply.map(|body| {
         let (body, guard) = controlplane.response_body(body, client);
-        connection.worker.tasks.spawn("api answer", guard);
+        connection.worker.tasks.spawn("api response", guard);
         ResponseBody::Api(body)
     }))
 }
 
-/// Reads a whole body; returns it with the memory reserved for it.
+/// Reads a whole request body; returns it with the permit for its memory.
 async fn collect(
     controlplane: &ControlplaneClient,
     client: IpAddr,
     mut body: RequestStream,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ProxyError> {
-    // What is announced as too large is not waited for.
+    // A body that is announced as too large is refused before it is read.
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(ProxyError::BodyTooLarge);
     }
@@ -64,7 +64,7 @@ async fn collect(
             frame = body.frame() => frame,
         };
         let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(|_| BadRequest::Body)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| RequestError::InvalidBody)?.into_data() else { continue };
         if collected.len() + data.len() > MAX_BODY {
             return Err(ProxyError::BodyTooLarge);
         }
@@ -78,6 +78,7 @@ async fn collect(
     Ok((collected.freeze(), reserved))
 }
 
+/// Returns the URI in absolute form, as a signature covers it; `None` if `authority` is invalid.
 fn absolute(uri: &Uri, authority: &str) -> Option<Uri> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     Uri::builder().scheme("https").authority(authority).path_and_query(path).build().ok()

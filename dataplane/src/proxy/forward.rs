@@ -1,4 +1,4 @@
-//! Forwarding of a request to a backend of its route, or to another one if the first was not reached.
+//! Forwarding of a request to a backend of its route, with retries where they are safe.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -19,39 +19,41 @@ use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
 use crate::backend::dial::DialError;
-use crate::backend::pool::{BackendConnection, announced, handshake};
+use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
 use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Direction, TrailerRules, frame_response};
 
-/// A backend's response, and its connection.
-pub(crate) struct Answer {
-    /// The response; its body is still to be read.
+/// A backend's response and the connection that it came on.
+pub(crate) struct BackendResponse {
+    /// The response, its body unread.
     pub response: Response<Incoming>,
-    /// The connection.
+    /// The backend connection.
     pub lease: Lease,
-    /// The rules for its trailers.
+    /// The rules for the trailers of the response.
     pub rules: TrailerRules,
 }
 
-/// The reason why there is no response.
+/// The reason why a request got no response.
 enum SendError {
-    /// Nothing was sent: the request comes back.
+    /// Nothing was sent; the request is returned for a retry.
     Unsent(Box<Request<RequestBody>>, ProxyError),
-    /// Something was sent, or may have been.
+    /// The request was sent, at least in part, or may have been.
     Sent(ProxyError),
 }
 
-/// Sends `request` to a backend of `route`. It is boxed, as it changes hands more often than it is read.
+/// Sends `request` to a backend of `route`; if that cannot be reached, to a second one.
+///
+/// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
     worker: &Rc<WorkerContext>,
     route: &FeedRoute,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, ProxyError> {
-    // Backends are never empty.
+) -> Result<BackendResponse, ProxyError> {
+    // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
     for (attempt, backend) in worker.connector.candidates(route).enumerate() {
         if attempt > 0 {
@@ -63,50 +65,50 @@ pub(crate) async fn forward(
             request.headers_mut().insert(HOST, own);
         }
         match send(worker, backend, request, exchange).await {
-            Ok(answer) => {
-                worker.connector.answered(backend);
-                return Ok(answer);
+            Ok(response) => {
+                worker.connector.record_response(backend);
+                return Ok(response);
             }
             Err(SendError::Sent(error)) => {
-                if error.is_of_backend() {
-                    worker.connector.unanswered(backend);
+                if error.is_backend_fault() {
+                    worker.connector.record_missing_response(backend);
                 }
-                count(worker, backend, &error);
+                report(worker, backend, &error);
                 return Err(error);
             }
-            Err(SendError::Unsent(back, why)) => {
-                count(worker, backend, &why);
-                (request, error) = (back, why);
+            Err(SendError::Unsent(unsent, cause)) => {
+                report(worker, backend, &cause);
+                (request, error) = (unsent, cause);
             }
         }
     }
     Err(error)
 }
 
-/// Counts a failure of a backend, but for those of dialling, which the connector counts.
-fn count(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
-    debug!(%backend, %error, "a backend failed");
-    worker.refused.report(backend.address(), error);
+/// Logs and counts a failure of a backend. The connector counts those of connecting.
+fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
+    debug!(%backend, %error, "backend request failed");
+    worker.refused_responses.report(backend.address(), error);
     if !matches!(error, ProxyError::Dial(_)) {
         error.proxy_error().into_iter().for_each(|cause| worker.metrics.count_backend_failure(cause));
     }
 }
 
-/// Sends over an idle connection as long as one takes it, else over a new one. A request that breaks with a connection
-/// that was idle before, and may be repeated, is sent once more, over a new one.
+/// Sends a request on an idle connection, or on a new one if no idle one accepts it. If an idle connection is closed
+/// without a response and the request may be repeated, it is sent once more on a new connection.
 async fn send(
     worker: &Rc<WorkerContext>,
     backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, SendError> {
+) -> Result<BackendResponse, SendError> {
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
             false => worker.pool.take(backend.address(), worker.clock.now()).await,
             true => None,
         };
-        // The backend may hang up just as it is asked again.
+        // The backend may close an idle connection at the moment the request is sent.
         let copy = idle.as_ref().and_then(|_| replayable(&request));
         let is_new = idle.is_none();
         let connection = match idle {
@@ -116,9 +118,9 @@ async fn send(
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (answer(worker, backend.address(), connection, request, exchange).await, copy) {
-            (Err(SendError::Unsent(back, _)), _) if !is_new => back,
-            (Err(SendError::Sent(ProxyError::HangUp)), Some(copy)) => {
+        request = match (send_on(worker, backend.address(), connection, request, exchange).await, copy) {
+            (Err(SendError::Unsent(unsent, _)), _) if !is_new => unsent,
+            (Err(SendError::Sent(ProxyError::ConnectionClosed)), Some(copy)) => {
                 is_repeated = true;
                 copy
             }
@@ -127,22 +129,24 @@ async fn send(
     }
 }
 
+/// Opens a new connection to a backend.
 async fn connect(
     worker: &WorkerContext,
     backend: Backend,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend).await?;
-    let begun = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
-    begun.map_err(|error| ProxyError::from(&error))
+    let connection = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
+    connection.map_err(|error| ProxyError::from(&error))
 }
 
-async fn answer(
+/// Sends a request on one connection and waits for the response head.
+async fn send_on(
     worker: &Rc<WorkerContext>,
     backend: SocketAddr,
     mut connection: BackendConnection<RequestBody>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, SendError> {
+) -> Result<BackendResponse, SendError> {
     let is_head = request.method() == Method::HEAD;
     if request.headers().contains_key(TRANSFER_ENCODING) {
         request.body_mut().send_trailers_by(&connection.trailers);
@@ -151,57 +155,59 @@ async fn answer(
     let sent = pin!(connection.sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
         Some(Ok(mut response)) => {
-            let announced = announced(response.headers());
-            let rules = TrailerRules::of(response.headers(), Direction::ToClient);
+            let keep_alive = keep_alive_timeout(response.headers());
+            let rules = TrailerRules::from_head(response.headers(), Direction::ToClient);
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, backend, connection, announced, is_reusable };
-            Ok(Answer { response, lease, rules })
+            let lease = Lease { pool, backend, connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, lease, rules })
         }
         Some(Err(error)) => {
-            debug!(%backend, error = %error.error(), "no answer from a backend");
-            Err(unanswered(error, &connection.heads))
+            debug!(%backend, error = %error.error(), "no response from backend");
+            Err(send_error(error, &connection.heads))
         }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
 }
 
-/// Returns what `answer` resolves to, unless nothing moves for `limit`: an upload that goes on is no silence.
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange. An upload that goes on is
+/// progress.
 ///
-/// It is pinned by the caller: moved in here it would take its room twice.
+/// The caller pins the future, as a future that is moved in here would take its space twice.
 async fn in_time<T>(
-    mut answer: Pin<&mut impl Future<Output = T>>,
+    mut response: Pin<&mut impl Future<Output = T>>,
     exchange: &Exchange,
     limit: Duration,
 ) -> Option<T> {
-    let mut timer = exchange.timer(exchange.last() + limit);
+    let mut timer = exchange.timer(exchange.last_progress() + limit);
     poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer));
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
         }
         while timer.poll(cx).is_ready() {
-            let deadline = exchange.last() + limit;
+            let deadline = exchange.last_progress() + limit;
             if deadline <= Instant::now() {
                 return Poll::Ready(None);
             }
-            timer.put_off(deadline);
+            timer.reset(deadline);
         }
         Poll::Pending
     })
     .await
 }
 
-fn unanswered(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
+/// Classifies a failure to send, by what hyper and the checker of heads found.
+fn send_error(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
     let head = heads.error().filter(|_| failed.error().is_parse()).cloned();
-    let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::Head);
+    let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::InvalidHead);
     match failed.take_message() {
         Some(request) => SendError::Unsent(Box::new(request), error),
         None => SendError::Sent(error),
     }
 }
 
-/// Returns a copy of a request that does no more when it arrives twice (RFC 9110 §9.2.2), if it has no body.
+/// Returns a copy of an idempotent request (RFC 9110 §9.2.2) without a body, which may be sent twice.
 fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     if !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty) {
         return None;

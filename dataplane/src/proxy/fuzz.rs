@@ -1,5 +1,5 @@
-//! The properties that a fuzzer tries to break: whatever a client or a backend sends, the other side gets messages that
-//! can be read in one way only, and reads in them what was sent.
+//! The fuzzed properties of the proxy: whatever a client or backend sends, the other side receives unambiguous messages
+//! with the same content.
 
 mod gateway;
 mod reference;

@@ -1,4 +1,5 @@
-//! The requests of a terminated connection: each goes to the controlplane or to a route, if the connection is for it.
+//! The request handler of terminated connections: it sends each request to the controlplane or to the route of its
+//! host.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
 use super::api;
-use super::request::{Proxied, proxy_request};
+use super::request::{ProxyTarget, proxy_request};
 use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
 use crate::access;
@@ -26,13 +27,13 @@ use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS ends here.
 pub(crate) struct TerminatedConnection {
-    /// The state that any connection has.
+    /// The state that terminated connections share with those of port 80.
     pub context: ConnectionContext,
-    /// The client's address, as X-Forwarded-For says it.
+    /// The client's address, as a value of X-Forwarded-For.
     pub client_value: HeaderValue,
-    /// The name asked for in the handshake.
+    /// The server name (SNI) of the handshake.
     pub sni: Box<str>,
-    /// The certificate served.
+    /// The certificate of the handshake.
     pub cert: Arc<ServedCert>,
     /// The gateway's name in CDN-Loop.
     pub cdn_id: HeaderValue,
@@ -47,7 +48,7 @@ pub(crate) enum Upstream {
     Route(Arc<FeedRoute>),
 }
 
-/// Serves a connection whose handshake is done, to its end.
+/// Serves a connection after its TLS handshake, to its end.
 pub(crate) async fn serve_terminated<I>(connection: Rc<TerminatedConnection>, io: I, is_h2: bool)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -55,7 +56,7 @@ where
     let serving = Rc::clone(&connection);
     let service = service_fn(move |request| {
         let progress = &serving.context.progress;
-        handle(Rc::clone(&serving), RequestStream::of(request, progress), progress.begin())
+        handle(Rc::clone(&serving), RequestStream::wrap(request, progress), progress.begin_exchange())
     });
     if is_h2 {
         serve_http2(&connection.context, io, service).await;
@@ -64,7 +65,8 @@ where
     }
 }
 
-/// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
+/// Handles a request and creates its response. On a connection that is closing, an HTTP/1 response has `Connection:
+/// close`.
 async fn handle(
     connection: Rc<TerminatedConnection>,
     request: Request<RequestStream>,
@@ -73,25 +75,25 @@ async fn handle(
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
-    let line = context.worker.access_log.then(|| Line::of(&request));
+    let record = context.worker.access_log.then(|| AccessRecord::of(&request));
     let answered = if span::is_on() {
-        let id = context.progress.begun();
+        let id = context.progress.request_count();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
     } else {
         respond(&connection, request, &exchange).await
     };
-    exchange.answered();
+    exchange.mark_answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     if is_head && !is_h1 {
-        // Over HTTP/1.1 hyper keeps what is not to be sent; over HTTP/2 it sends what there is.
+        // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
         *response.body_mut() = ResponseBody::fixed("");
     }
     if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         mark_last(&mut response, context.membership.watch().phase());
     }
     context.worker.metrics.count_response(response.status());
-    if let Some(line) = line {
-        line.write(context, response.status());
+    if let Some(record) = record {
+        record.write(context, response.status());
     }
     Ok(response)
 }
@@ -102,7 +104,7 @@ async fn respond(
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;
-    let target = headers::check(&request, sni)?;
+    let target = headers::validate(&request, sni)?;
     let upstream = upstream(&context.worker.snapshot.load(), sni, cert, &target.host)?;
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
@@ -116,42 +118,46 @@ async fn respond(
     };
     let authority = &target.authority_value()?;
     let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
-    proxy_request(context, Proxied { route: &route, forwarded }, request, exchange).await
+    proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await
 }
 
-/// Returns the upstream of a request for `host` on a connection that was opened for `sni` with `cert`. Pure.
+/// Returns the upstream of a request for `host` on a connection with this server name and certificate.
+///
+/// # Errors
+///
+/// Fails if the connection is not authoritative for the host (RFC 9110 §7.4), or if the host has no route.
 pub(crate) fn upstream(
     snapshot: &Snapshot,
     sni: &str,
     cert: &ServedCert,
     host: &str,
 ) -> Result<Upstream, ProxyError> {
-    let covered = host == sni || cert.covers(host);
+    let is_covered = host == sni || cert.covers(host);
     if snapshot.is_base(host) {
-        return if covered { Ok(Upstream::Controlplane) } else { Err(ProxyError::Misdirected) };
+        return if is_covered { Ok(Upstream::Controlplane) } else { Err(ProxyError::Misdirected) };
     }
     match snapshot.routes.lookup(host) {
         Some(route) if route.destination.mode == Mode::Passthrough => Err(ProxyError::Misdirected),
-        Some(route) if covered => Ok(Upstream::Route(Arc::clone(route))),
+        Some(route) if is_covered => Ok(Upstream::Route(Arc::clone(route))),
         Some(_) => Err(ProxyError::Misdirected),
-        None if covered => Err(ProxyError::UnknownHost),
+        None if is_covered => Err(ProxyError::UnknownHost),
         None => Err(ProxyError::Misdirected),
     }
 }
 
-/// The part of a request that the access log tells of, taken before the request goes.
-struct Line {
+/// The fields of a request in the access log, copied before the request is forwarded.
+struct AccessRecord {
     host: String,
     method: Method,
     path: String,
-    begun: Instant,
+    start: Instant,
 }
 
-impl Line {
+impl AccessRecord {
     fn of(request: &Request<RequestStream>) -> Self {
         let host = headers::target(request, "").map(|target| target.host.into_owned());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        Self { host: host.unwrap_or_default(), method, path, begun: Instant::now() }
+        Self { host: host.unwrap_or_default(), method, path, start: Instant::now() }
     }
 
     fn write(&self, connection: &ConnectionContext, status: StatusCode) {
@@ -161,7 +167,7 @@ impl Line {
             method: &self.method,
             path: &self.path,
             status,
-            took: self.begun.elapsed(),
+            took: self.start.elapsed(),
         });
     }
 }
@@ -175,7 +181,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// An idle connection holds both.
+    /// An idle connection keeps both futures in memory.
     #[test]
     fn the_futures_of_connections_and_requests_are_small() {
         let serving = size(serve_terminated::<Box<ClientTls>>);

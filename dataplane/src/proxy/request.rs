@@ -1,4 +1,4 @@
-//! The one path of a proxied request, whichever port it came in by: to a backend of its route, and back.
+//! The path of a proxied request to a backend of its route and of the response back, the same for ports 443 and 80.
 
 use std::rc::Rc;
 
@@ -8,31 +8,31 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
-use super::forward::{Answer, forward};
+use super::forward::{BackendResponse, forward};
 use super::span::record_route;
-use super::upgrade::{Upgrade, join};
+use super::upgrade::{Upgrade, spawn_tunnel};
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
 use crate::http::body::{RequestBody, ResponseBody, TrailerOutput, TrailerPath};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Content, Direction, TrailerRules, frame_request};
-use crate::http::headers::{self, BadRequest, Forwarded};
+use crate::http::headers::{self, Forwarded, RequestError};
 use crate::http::incoming::RequestStream;
 
-/// The route of a request, and what its backend is told of the client.
-pub(crate) struct Proxied<'a> {
+/// The route of a request, and the fields about the client for its backend.
+pub(crate) struct ProxyTarget<'a> {
     /// The route.
     pub route: &'a FeedRoute,
-    /// The fields that tell of the client. An upgrade is added as the request asks for one.
+    /// The fields about the client. `upgrade` is set from the request.
     pub forwarded: Forwarded<'a>,
 }
 
-/// Brings a request, whose head was checked, to a backend of its route and returns the response. Whatever connection it
-/// came by, it ends with its own route.
+/// Forwards a request with a validated head to a backend of its route and returns the response. The request is cut with
+/// its route, even if the connection belongs to another one.
 pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
-    Proxied { route, mut forwarded }: Proxied<'_>,
+    ProxyTarget { route, mut forwarded }: ProxyTarget<'_>,
     mut request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -42,89 +42,95 @@ pub(crate) async fn proxy_request(
     record_route(route);
     let worker = &connection.worker;
     if connection.membership.route() != Some(route.id) {
-        // The connection belongs to another route, or to none.
-        exchange.belong_to(worker.connections.enter(Some(route.id)));
+        // The connection is a member of another route, or of none.
+        exchange.join_route(worker.connections.enter(Some(route.id)));
     }
-    forwarded.upgrade = headers::asks_for_websocket(&request);
+    forwarded.upgrade = headers::is_websocket_upgrade(&request);
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     let output = trailer_output(&request, connection);
-    let rules = TrailerRules::of(request.headers(), Direction::ToBackend);
+    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
     headers::to_backend(request.headers_mut(), forwarded);
-    let mut answered = std::pin::pin!(forward(worker, route, outgoing(request, exchange, rules), exchange));
-    let answered = match exchange.membership() {
-        None => answered.await,
+    let mut forwarding = std::pin::pin!(forward(worker, route, outgoing(request, exchange, rules), exchange));
+    let response = match exchange.membership() {
+        None => forwarding.await,
         Some(own) => tokio::select! {
             biased;
             () = own.watch().reaches(Phase::Cut) => Err(ProxyError::UnknownHost),
-            answered = &mut answered => answered,
+            response = &mut forwarding => response,
         },
     };
-    let Answer { mut response, lease, rules } = answered?;
+    let BackendResponse { mut response, lease, rules } = response?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let switched = switch(connection, exchange, response, client);
-        switched.as_ref().err().into_iter().for_each(|error| worker.refused.report(lease.backend, error));
-        return switched;
+        let upgraded = upgrade_connection(connection, exchange, response, client);
+        upgraded
+            .as_ref()
+            .err()
+            .into_iter()
+            .for_each(|error| worker.refused_responses.report(lease.backend, error));
+        return upgraded;
     }
     headers::to_client(response.headers_mut(), false);
     let (mut head, body) = response.into_parts();
-    // The client's connection is none of the backend's: an HTTP/1.0 there would end it, and any content's framing.
+    // The version is per hop: HTTP/1.0 here would close the client's connection and change the framing.
     head.version = Version::HTTP_11;
     let (limit, trailers) = (worker.limits.backend_timeout, TrailerPath::new(rules, output));
     let body = ResponseBody::backend(body, Rc::clone(exchange), lease, limit, trailers);
     Ok(Response::from_parts(head, body))
 }
 
-/// Returns the output for the trailers of an answer. Over HTTP/1, a client says that it takes them.
+/// Returns the output for the trailers of a response. An HTTP/1.1 client has to ask for them with TE.
 fn trailer_output(request: &Request<RequestStream>, connection: &ConnectionContext) -> TrailerOutput {
     match request.version() {
         Version::HTTP_2 => TrailerOutput::Frame,
-        Version::HTTP_11 if headers::takes_trailers(request.headers()) => {
+        Version::HTTP_11 if headers::accepts_trailers(request.headers()) => {
             TrailerOutput::Chunked(connection.progress.trailers().clone())
         }
         _ => TrailerOutput::Dropped,
     }
 }
 
-/// Returns the client's side of the upgrade that a request asks for.
-fn upgrade_of(request: &mut Request<RequestStream>, exchange: &Exchange) -> Result<OnUpgrade, BadRequest> {
+/// Returns the client's side of the upgrade that a request asks for. Fails if the request has a body.
+fn upgrade_of(request: &mut Request<RequestStream>, exchange: &Exchange) -> Result<OnUpgrade, RequestError> {
     if !request.body().is_end_stream() {
-        return Err(BadRequest::UpgradeBody);
+        return Err(RequestError::UpgradeBody);
     }
-    exchange.upgrades();
+    exchange.mark_upgrading();
     Ok(hyper::upgrade::on(request))
 }
 
-/// Makes a tunnel of the connection and its backend's, if the client asked for a WebSocket and the backend opens one.
-fn switch(
+/// Upgrades a connection to a tunnel, if both the client's request and the 101 response are for WebSocket.
+fn upgrade_connection(
     connection: &ConnectionContext,
     exchange: &Exchange,
     mut response: Response<Incoming>,
     client: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let client = client.filter(|_| headers::is_websocket(response.headers())).ok_or(ProxyError::Upgrade)?;
+    let client = client
+        .filter(|_| headers::switches_to_websocket(response.headers()))
+        .ok_or(ProxyError::UnexpectedUpgrade)?;
     let upgrade = Upgrade {
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
         open: Rc::clone(&connection.open),
     };
-    join(Rc::clone(&connection.worker), upgrade);
+    spawn_tunnel(Rc::clone(&connection.worker), upgrade);
     connection.progress.client().set_upgraded();
     headers::to_client(response.headers_mut(), true);
     Ok(response.map(|_| ResponseBody::Fixed(None)))
 }
 
-/// Makes the request that the backend gets: HTTP/1.1 in origin form, its path to the byte.
+/// Creates the request to the backend: HTTP/1.1 in origin form, with the path unchanged.
 fn outgoing(
     request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
     rules: TrailerRules,
 ) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
-    let content = Content::of(&incoming);
+    let content = Content::of_body(&incoming);
     outgoing_head(&mut head, content, &rules);
     let body = if content == Content::Empty {
-        exchange.request_done();
+        exchange.mark_request_read();
         RequestBody::Empty
     } else {
         RequestBody::client(incoming, Rc::clone(exchange), rules)
@@ -132,7 +138,7 @@ fn outgoing(
     Box::new(Request::from_parts(head, body))
 }
 
-/// Makes a request's head, stripped of what is hop by hop, the one that the backend gets with this content.
+/// Rewrites a head without hop-by-hop fields to that of the request to the backend, with this content.
 pub(super) fn outgoing_head(head: &mut request::Parts, content: Content, rules: &TrailerRules) {
     frame_request(head, content, rules);
     head.version = Version::HTTP_11;

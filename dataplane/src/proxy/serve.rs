@@ -1,4 +1,4 @@
-//! HTTP/1.1 or HTTP/2 on one connection, until it is done, stalled, or told to end.
+//! The HTTP/1.1 and HTTP/2 servers: they drive a client's connection until it ends, stalls, or is shut down.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -26,19 +26,19 @@ use crate::http::exchange::{CANCEL_BURST, Progress};
 use crate::metrics::Refusal;
 use crate::trailers::TrailerIo;
 
-/// Uploads are read that far ahead, per stream. A connection's window covers those of all its streams: uploads that
-/// their backends do not take hold up no other.
+/// The flow-control window of a stream, in bytes. The window of a connection is the sum of those of its streams, so
+/// that an upload to a slow backend does not delay the others.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The maximum size of a window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
-/// The bytes that HTTP/2 takes of a stream at a time: more than is read ahead of its client.
+/// The maximum size of a stream's buffered output, in bytes. It exceeds the backlog of a response.
 const SEND_BUFFER: usize = 128 * 1024;
-/// The size up to which the buffer of HTTP/1.1 grows, unless heads may be larger.
+/// The maximum size of the read buffer of HTTP/1.1, in bytes, unless heads may be larger.
 const READ_BUFFER: usize = 64 * 1024;
-/// The streams reset by the gateway because of a client's errors, in all (CVE-2025-8671).
-const LOCAL_RESETS: usize = 1024;
+/// The maximum number of streams per connection that are reset because of errors of the client (CVE-2025-8671).
+const MAX_LOCAL_RESETS: usize = 1024;
 
-/// Serves HTTP/1.1 to a client; `service` begins an exchange of the connection's progress for each request.
+/// Serves HTTP/1.1 on a connection. `service` must begin an exchange of the connection's [`Progress`] for each request.
 pub(crate) async fn serve_http1<I, S>(connection: &ConnectionContext, io: I, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -49,10 +49,10 @@ where
     let io = StrictHttp::new(io, Arc::clone(client));
     let io = TokioIo::new(TrailerIo::new(io, connection.progress.trailers().clone()));
     let http1 = http1_builder(&connection.worker.limits).serve_connection(io, service);
-    ended(drive(pin!(http1.with_upgrades()), connection).await, connection);
+    report_end(drive(pin!(http1.with_upgrades()), connection).await, connection);
 }
 
-/// Serves HTTP/2 to a client; `service` begins an exchange of the connection's progress for each request.
+/// Serves HTTP/2 on a connection. `service` must begin an exchange of the connection's [`Progress`] for each request.
 pub(crate) async fn serve_http2<I, S>(connection: &ConnectionContext, io: I, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -60,30 +60,33 @@ where
     S::Future: 'static,
 {
     let worker = &connection.worker;
-    let streams = Streams { tasks: worker.tasks.clone(), span: Span::current() };
+    let streams = StreamExecutor { tasks: worker.tasks.clone(), span: Span::current() };
     let io = ClientIo::new(io, Protocol::Http2, Arc::clone(connection.progress.client()));
     let http2 = http2_builder(&worker.limits, streams).serve_connection(TokioIo::new(io), service);
-    ended(drive(pin!(http2), connection).await, connection);
+    report_end(drive(pin!(http2), connection).await, connection);
 }
 
-fn ended(result: hyper::Result<()>, connection: &ConnectionContext) {
+fn report_end(result: hyper::Result<()>, connection: &ConnectionContext) {
     if let Err(error) = result {
-        debug!(%error, "a connection ended");
+        debug!(%error, "connection failed");
         if error.is_parse() {
             connection.worker.metrics.count_refusal(Refusal::NotHttp);
         }
     }
 }
 
-/// Tells an HTTP/1 client that its connection ends with this response, if it is to end.
+/// Sets `Connection: close` in an HTTP/1 response if the connection is closing.
 pub(crate) fn mark_last(response: &mut Response<ResponseBody>, phase: Phase) {
     if phase > Phase::Open {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-/// HTTP/1.1 with our limits. A limit of fields that is not the parser's own costs two allocations per head, some 50 ns; with
-/// it, a head that passes over HTTP/2 passes over HTTP/1.1, too. [`drive`] bounds the time between requests, head included, without a timer for each of them.
+/// Returns the HTTP/1.1 server configuration with the limits of this node.
+///
+/// A limit on fields other than the parser's default costs two allocations per head, about 50 ns. With it, a head that
+/// is accepted over HTTP/2 is accepted over HTTP/1.1 too. [`drive`] bounds the time for a request head, without a timer
+/// for each.
 pub(super) fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -96,25 +99,25 @@ pub(super) fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+fn http2_builder(limits: &Limits, streams: StreamExecutor) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.header_bytes)
-        // Those that a client resets before they are looked at: [`Progress::is_flooding`] bounds their rate.
+        // Streams that a client resets before they are accepted; [`Progress::is_flooding`] bounds their rate.
         .max_pending_accept_reset_streams(CANCEL_BURST as usize)
-        .max_local_error_reset_streams(LOCAL_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(limits.streams.saturating_mul(STREAM_WINDOW).min(MAX_WINDOW))
-        // No pings: an answer waits behind what the client has yet to read. [`drive`] sees what it takes, and the kernel
-        // whether it is there.
+        // No keep-alive pings: their acknowledgements wait behind output that the client has not read. [`drive`] sees
+        // the client's progress, and the kernel's keepalive whether it is reachable.
         .max_send_buf_size(SEND_BUFFER);
     builder
 }
 
-/// Drives a connection to its end. It is pinned by the caller: moved in here it would take its room twice.
-async fn drive<C: Graceful>(
+/// Drives a connection to its end. The caller pins it, as a future that is moved in here would take its space twice.
+async fn drive<C: GracefulShutdown>(
     mut connection: Pin<&mut C>,
     ConnectionContext { worker, progress, membership, .. }: &ConnectionContext,
 ) -> hyper::Result<()> {
@@ -122,8 +125,8 @@ async fn drive<C: Graceful>(
     let mut leaving = pin!(watch.reaches(Phase::Leaving));
     let mut draining = pin!(watch.reaches(Phase::Draining));
     let mut cut = pin!(watch.reaches(Phase::Cut));
-    // The number of requests that had begun when it was asked to end: the next one is the last.
-    let mut asked: Option<u64> = None;
+    // The number of requests at the time the connection was asked to close: the next request is the last.
+    let mut count_at_leave: Option<u64> = None;
     let (mut lingering, mut ending) = (false, false);
     let mut tick = interval(limits.stall_timeout.min(limits.header_timeout) / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,15 +136,15 @@ async fn drive<C: Graceful>(
             ended = &mut connection => return ended,
             () = &mut cut => return Ok(()),
             () = poll_fn(|_| {
-                progress.look_after_client();
+                progress.update_backlog();
                 ready_if(progress.is_flooding())
             }) => {
                 debug!("client cancels too many requests");
                 return Ok(());
             }
-            () = &mut leaving, if asked.is_none() => asked = Some(progress.begun()),
-            // Nothing wakes it, but requests begin only while the connection is polled, just before.
-            () = poll_fn(|_| has_last_request(asked, progress)), if !ending => {
+            () = &mut leaving, if count_at_leave.is_none() => count_at_leave = Some(progress.request_count()),
+            // No waker is needed: requests only begin while the connection is polled, just before this.
+            () = poll_fn(|_| has_last_request(count_at_leave, progress)), if !ending => {
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
@@ -151,9 +154,9 @@ async fn drive<C: Graceful>(
             }
             _ = tick.tick() => {
                 let now = Instant::now();
-                // It takes more than one read of a backend's to fill what is buffered on the way.
+                // Output may move from buffer to socket without a read from the backend, so it counts as progress.
                 if progress.client().take_written() {
-                    progress.moved();
+                    progress.record_progress();
                 }
                 if progress.is_idle() {
                     let stalled = progress.is_stalled(now, limits.header_timeout);
@@ -165,7 +168,7 @@ async fn drive<C: Graceful>(
                         ending = true;
                     }
                 } else if progress.is_stalled(now, limits.stall_timeout) || progress.is_abandoned(now) {
-                    debug!("client stalled or gone");
+                    debug!("client stalled or disconnected");
                     return Ok(());
                 }
             }
@@ -173,26 +176,27 @@ async fn drive<C: Graceful>(
     }
 }
 
-/// Resolves once the last request has begun; a request for an upgrade is answered first, as its 101 would say `close`
-/// instead.
-fn has_last_request(asked: Option<u64>, progress: &Progress) -> Poll<()> {
+/// Resolves once the last request has begun. It waits for the response to an upgrade request, as a graceful shutdown
+/// would put `close` into the 101.
+fn has_last_request(count_at_leave: Option<u64>, progress: &Progress) -> Poll<()> {
     if progress.is_upgrading() {
         return Poll::Pending;
     }
-    let begun = asked.is_some_and(|asked| !progress.is_idle() || progress.begun() > asked);
-    ready_if(begun)
+    let has_begun =
+        count_at_leave.is_some_and(|count| !progress.is_idle() || progress.request_count() > count);
+    ready_if(has_begun)
 }
 
 fn ready_if(condition: bool) -> Poll<()> {
     if condition { Poll::Ready(()) } else { Poll::Pending }
 }
 
-/// A connection that can be asked to end after what is under way.
-trait Graceful: Future<Output = hyper::Result<()>> {
+/// A connection that can be asked to close after the requests in flight.
+trait GracefulShutdown: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<I, S> Graceful for http1::UpgradeableConnection<I, S>
+impl<I, S> GracefulShutdown for http1::UpgradeableConnection<I, S>
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -202,7 +206,7 @@ where
     }
 }
 
-impl<I, S> Graceful for http2::Connection<I, S, Streams>
+impl<I, S> GracefulShutdown for http2::Connection<I, S, StreamExecutor>
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
     S::Future: 'static,
@@ -213,14 +217,14 @@ where
     }
 }
 
-/// Runs HTTP/2 streams on this worker, within the span of their connection.
+/// An executor that runs HTTP/2 streams on this worker, within the span of their connection.
 #[derive(Debug, Clone)]
-struct Streams {
+struct StreamExecutor {
     tasks: LocalTasks,
     span: Span,
 }
 
-impl<F: Future + 'static> Executor<F> for Streams
+impl<F: Future + 'static> Executor<F> for StreamExecutor
 where
     F::Output: 'static,
 {

@@ -1,7 +1,7 @@
-//! The span of a request, which every log line below it carries: its number on the connection, its host and its route.
+//! The span of a request: log lines within it have its number on the connection, its host and its route.
 //!
-//! Spans are of the debug level. Without debug logs a request costs the one branch on [`is_on`]: its future is not
-//! wrapped, nor any field computed.
+//! Spans have the debug level. Without debug logs a request costs one branch on [`is_on`]: its future is not wrapped
+//! and no field is computed.
 
 use http::Response;
 use tracing::field::{Empty, display};
@@ -17,7 +17,7 @@ pub(crate) fn is_on() -> bool {
     enabled!(Level::DEBUG)
 }
 
-/// Responds within the span of the request that is the `id`th of its connection.
+/// Runs `respond` within the span of a request; `id` is its number on the connection.
 pub(crate) async fn within_span(
     id: u64,
     respond: impl Future<Output = Result<Response<ResponseBody>, ProxyError>>,

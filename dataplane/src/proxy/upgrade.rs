@@ -1,4 +1,4 @@
-//! A connection that became a WebSocket.
+//! Upgraded connections: tunnels of WebSocket frames between client and backend.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,27 +11,27 @@ use tracing::{Instrument, debug};
 
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
-use crate::http::websocket::{Frames, GOING_AWAY};
-use crate::tunnel::{Flow, tunnel};
+use crate::http::websocket::{FrameTracker, GOING_AWAY};
+use crate::tunnel::{TunnelObserver, tunnel};
 
-/// The time a client has to take the Close frame.
+/// The maximum time to send a Close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Both sides of a 101, and what of the connection goes on with them.
+/// An upgrade after its 101 response: both sides, and the guards of the connection that the tunnel keeps.
 pub(crate) struct Upgrade {
     /// The client's side.
     pub client: OnUpgrade,
     /// The backend's side.
     pub backend: OnUpgrade,
-    /// The entry of the request among the connections of its route. The tunnel keeps it, as its phase is the tunnel's:
-    /// of a route that was deleted meanwhile it drains already.
+    /// The membership of the request in its route. The tunnel takes it over with its phase: if the route was deleted
+    /// meanwhile, the tunnel is draining from the start.
     pub membership: Rc<Membership>,
-    /// The connection's place within the limit of connections.
+    /// The permit of the connection.
     pub open: Rc<OpenConnection>,
 }
 
-/// Joins both sides in a task of its own until one is done, nothing moves, or the route is gone.
-pub(crate) fn join(worker: Rc<WorkerContext>, upgrade: Upgrade) {
+/// Runs the tunnel in its own task until it ends, is idle for too long, or its route is cut.
+pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     let tasks = worker.tasks.clone();
     tasks.spawn("upgraded connection", run(worker, upgrade).in_current_span());
 }
@@ -45,19 +45,20 @@ async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     };
     let (client, backend) = match both {
         Ok(both) => both,
-        Err(error) => return debug!(%error, "an upgrade failed"),
+        Err(error) => return debug!(%error, "upgrade failed"),
     };
     let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-    let (metrics, frames) = (&worker.metrics, Frames::default());
-    let sent = |bytes: &[u8]| frames.passed(bytes);
-    let flow = Flow { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: Some(&sent) };
+    let (metrics, frames) = (&worker.metrics, FrameTracker::default());
+    let on_sent = |bytes: &[u8]| frames.record(bytes);
+    let observer =
+        TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: Some(&on_sent) };
     tokio::select! {
-        ended = tunnel(&mut client, &mut backend, worker.limits.tunnel_timeout, flow) => {
-            debug!(?ended, "an upgraded connection ended");
+        ended = tunnel(&mut client, &mut backend, worker.limits.tunnel_timeout, observer) => {
+            debug!(?ended, "upgraded connection ended");
         }
         () = cut => {
-            // Without a boundary there is no place for a frame of ours; the client sees the end of the stream.
-            if frames.at_boundary() {
+            // Within a frame no Close frame can be inserted; the client only sees the end of the stream.
+            if frames.is_at_boundary() {
                 let close = async {
                     client.write_all(&GOING_AWAY).await?;
                     client.shutdown().await

@@ -1,9 +1,9 @@
-//! Early data on its way to the TLS library, which skips what it cannot decrypt (RFC 8446 §4.2.10).
+//! Early data, which the TLS library skips because it cannot decrypt it (RFC 8446 §4.2.10).
 //!
-//! rustls 0.23.46 forgets the records it skips only once it has read one that it does not skip
-//! (`ConnectionCore::process_more_input`, whose `continue` discards nothing), and fails when they fill its buffer of 18 KiB
-//! (`DeframerVecBuffer::prepare_read`). So before they do it is given a record that it takes, and that says nothing: the
-//! warning `user_canceled`, which any client may send in the clear by then.
+//! rustls 0.23.46 keeps skipped records in its buffer of 18 KiB until it reads a record that it does not skip
+//! (`ConnectionCore::process_more_input`, whose `continue` discards nothing), and fails when the buffer is full
+//! (`DeframerVecBuffer::prepare_read`). So before the buffer is full, this module inserts a record that rustls accepts
+//! and ignores: the warning alert `user_canceled`, which a client may send unencrypted at this point.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,71 +13,72 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::socket::Socket;
 
-/// The bytes of records that the TLS library keeps: the largest record there is (RFC 5246 §6.2.3).
-const KEPT: usize = 5 + 16 * 1024 + 2048;
-/// The warning `user_canceled` (RFC 8446 §6.1).
-const NOTHING: [u8; 7] = [21, 3, 3, 0, 2, 1, 90];
-/// The number of warnings that the TLS library takes.
+/// The size of the TLS library's buffer, in bytes: that of the largest record (RFC 5246 §6.2.3).
+const DEFRAMER_BYTES: usize = 5 + 16 * 1024 + 2048;
+/// A record with the warning alert `user_canceled` (RFC 8446 §6.1).
+const USER_CANCELED: [u8; 7] = [21, 3, 3, 0, 2, 1, 90];
+/// The number of warning alerts that the TLS library accepts.
 const WARNINGS: u8 = 4;
-/// The type of records with early data, and with all else that is encrypted.
+/// The type of encrypted records, those with early data among them.
 const APPLICATION_DATA: u8 = 23;
-/// The largest read.
-const READ: usize = 4096;
+/// The size of a read, in bytes.
+const READ_SIZE: usize = 4096;
 
-/// The bytes of early data, as they come in records, that are skipped: those that are kept before each warning and after
-/// the last one.
-pub(super) const SKIPPED: usize = KEPT * (WARNINGS as usize + 1);
+/// The maximum size of skipped early data, record headers included, in bytes: a full buffer before each warning and
+/// after the last one.
+pub(super) const MAX_SKIPPED: usize = DEFRAMER_BYTES * (WARNINGS as usize + 1);
 
-/// A client's connection whose TLS ends here.
+/// The socket of a client's connection whose TLS is terminated.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     socket: Socket,
-    ahead: Option<Box<Ahead>>,
+    pending: Option<Box<PendingInput>>,
 }
 
-/// Bytes that were read, and that the TLS library has not got yet.
+/// Input that was read and not yet given to the TLS library.
 #[derive(Debug)]
-struct Ahead {
+struct PendingInput {
     unread: Vec<u8>,
-    records: Option<Records>,
+    filter: Option<EarlyDataFilter>,
 }
 
-/// The records of a client that sends early data, up to the end of its handshake.
+/// A filter of a client's records during the handshake. It holds input back before the library's buffer is full.
 #[derive(Debug)]
-struct Records {
-    /// The bytes of the current record that are still to pass.
+struct EarlyDataFilter {
+    /// The number of bytes of the current record that were not given to the library yet.
     left: usize,
-    /// The bytes that the TLS library keeps, if it has skipped all that it can.
-    kept: usize,
+    /// The number of bytes in the library's buffer, if it skipped all encrypted records.
+    buffered: usize,
     warnings: u8,
     is_full: bool,
     has_yielded: bool,
 }
 
 impl ClientSocket {
-    /// Reads `unread` first, which begins with a record. With `early_data` that is awaited, and skipped.
+    /// Creates a socket that yields `unread` first, which begins with a record. With `early_data`, records are
+    /// filtered.
     #[must_use]
     pub(super) fn new(socket: Socket, unread: &[u8], early_data: bool) -> Self {
-        let ahead = Ahead { unread: unread.to_vec(), records: early_data.then(Records::new) };
+        let pending = PendingInput { unread: unread.to_vec(), filter: early_data.then(EarlyDataFilter::new) };
         let is_needed = early_data || !unread.is_empty();
-        Self { socket, ahead: is_needed.then(|| Box::new(ahead)) }
+        Self { socket, pending: is_needed.then(|| Box::new(pending)) }
     }
 
-    /// Takes note of the end of the handshake: nothing is skipped any more.
+    /// Ends the filtering after the handshake.
     pub(super) fn handshake_done(&mut self) {
-        if let Some(ahead) = &mut self.ahead {
-            ahead.records = None;
+        if let Some(pending) = &mut self.pending {
+            pending.filter = None;
         }
     }
 }
 
-impl Records {
+impl EarlyDataFilter {
     fn new() -> Self {
-        Self { left: 0, kept: 0, warnings: WARNINGS, is_full: false, has_yielded: false }
+        Self { left: 0, buffered: 0, warnings: WARNINGS, is_full: false, has_yielded: false }
     }
 
-    /// Returns the number of bytes at the start of `unread` that may pass now, and follows them.
-    fn pass(&mut self, unread: &[u8], room: usize) -> usize {
+    /// Returns the number of bytes at the start of `unread` that the library may get now, and counts them as given.
+    fn admit(&mut self, unread: &[u8], room: usize) -> usize {
         let (mut at, end) = (0, unread.len().min(room));
         self.is_full = false;
         loop {
@@ -88,30 +89,32 @@ impl Records {
                 return at;
             };
             let length = 5 + usize::from(u16::from_be_bytes([high, low]));
-            self.is_full = self.kept > 0 && self.warnings > 0 && self.kept + length + NOTHING.len() > KEPT;
+            self.is_full = self.buffered > 0
+                && self.warnings > 0
+                && self.buffered + length + USER_CANCELED.len() > DEFRAMER_BYTES;
             if self.is_full {
                 return at;
             }
-            self.kept = if kind == APPLICATION_DATA { self.kept + length } else { 0 };
+            self.buffered = if kind == APPLICATION_DATA { self.buffered + length } else { 0 };
             self.left = length;
         }
     }
 
-    /// Returns a record that makes the TLS library forget what it has skipped. A record before may have ended the
-    /// handshake, after which there is no place for it: whoever reads is given the time to see that.
-    fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<&'static [u8]> {
+    /// Returns a record that makes the TLS library empty its buffer. It yields once before: if the last record has
+    /// ended the handshake, the reader sees that first, and the warning is not sent.
+    fn poll_warning(&mut self, cx: &mut Context<'_>) -> Poll<&'static [u8]> {
         self.has_yielded = !self.has_yielded;
         if self.has_yielded {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.warnings -= 1;
-        self.kept = 0;
-        Poll::Ready(&NOTHING)
+        self.buffered = 0;
+        Poll::Ready(&USER_CANCELED)
     }
 }
 
-impl Ahead {
+impl PendingInput {
     fn poll_read(
         &mut self,
         socket: &mut Socket,
@@ -120,8 +123,8 @@ impl Ahead {
     ) -> Poll<io::Result<()>> {
         loop {
             let room = buf.remaining();
-            let count = match &mut self.records {
-                Some(records) => records.pass(&self.unread, room),
+            let count = match &mut self.filter {
+                Some(filter) => filter.admit(&self.unread, room),
                 None => self.unread.len().min(room),
             };
             if count > 0 {
@@ -129,18 +132,18 @@ impl Ahead {
                 self.unread.drain(..count);
                 return Poll::Ready(Ok(()));
             }
-            if let Some(records) = self.records.as_mut().filter(|records| records.is_full) {
-                let nothing = ready!(records.poll_nothing(cx));
-                if nothing.len() > room {
+            if let Some(filter) = self.filter.as_mut().filter(|filter| filter.is_full) {
+                let warning = ready!(filter.poll_warning(cx));
+                if warning.len() > room {
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
-                buf.put_slice(nothing);
+                buf.put_slice(warning);
                 return Poll::Ready(Ok(()));
             }
             if room == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let mut bytes = [0; READ];
+            let mut bytes = [0; READ_SIZE];
             let mut read = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut *socket).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
@@ -151,19 +154,19 @@ impl Ahead {
     }
 
     fn is_done(&self) -> bool {
-        self.records.is_none() && self.unread.is_empty()
+        self.filter.is_none() && self.unread.is_empty()
     }
 }
 
 impl AsyncRead for ClientSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, ahead } = self.get_mut();
-        if ahead.as_ref().is_some_and(|ahead| ahead.is_done()) {
-            *ahead = None;
+        let Self { socket, pending } = self.get_mut();
+        if pending.as_ref().is_some_and(|pending| pending.is_done()) {
+            *pending = None;
         }
-        match ahead {
+        match pending {
             None => Pin::new(socket).poll_read(cx, buf),
-            Some(ahead) => ahead.poll_read(socket, cx, buf),
+            Some(pending) => pending.poll_read(socket, cx, buf),
         }
     }
 }
@@ -206,58 +209,65 @@ mod tests {
         record
     }
 
-    /// Passes `stream` in reads of `size` bytes; returns what passes before, between and after the warnings.
-    fn passed(stream: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let mut records = Records::new();
+    /// Filters `stream` in reads of `size` bytes; returns the bytes given before, between and after the warnings.
+    fn filtered(stream: &[u8], size: usize) -> Vec<Vec<u8>> {
+        let mut filter = EarlyDataFilter::new();
         let (mut unread, mut out) = (Vec::new(), vec![Vec::new()]);
         let cx = &mut Context::from_waker(Waker::noop());
         for piece in stream.chunks(size) {
             unread.extend_from_slice(piece);
             loop {
-                let count = records.pass(&unread, READ);
+                let count = filter.admit(&unread, READ_SIZE);
                 if count > 0 {
                     out.last_mut().unwrap().extend(unread.drain(..count));
-                } else if records.is_full {
-                    assert!(records.poll_nothing(cx).is_pending(), "it yields first");
-                    assert!(records.poll_nothing(cx).is_ready());
+                } else if filter.is_full {
+                    assert!(filter.poll_warning(cx).is_pending(), "it yields first");
+                    assert!(filter.poll_warning(cx).is_ready());
                     out.push(Vec::new());
                 } else {
                     break;
                 }
             }
         }
-        assert!(unread.is_empty(), "{} bytes do not pass", unread.len());
+        assert!(unread.is_empty(), "{} bytes are held back", unread.len());
         out
     }
 
     #[test]
-    fn records_pass_whole_and_never_more_than_is_kept() {
+    fn records_stay_whole_and_never_exceed_the_buffer() {
         for length in [1, 17, 100, 1000, 8000, 16_401, 18_432] {
             let stream: Vec<u8> =
                 (0..(64 * 1024 / length).max(4)).flat_map(|_| record(APPLICATION_DATA, length)).collect();
-            for size in [1, 4, 700, READ] {
-                let out = passed(&stream, size);
+            for size in [1, 4, 700, READ_SIZE] {
+                let out = filtered(&stream, size);
                 assert_eq!(out.concat(), stream);
                 let (last, before) = out.split_last().unwrap();
                 assert!(
                     before.len() <= usize::from(WARNINGS)
-                        && (before.len() == usize::from(WARNINGS) || last.len() <= KEPT)
+                        && (before.len() == usize::from(WARNINGS) || last.len() <= DEFRAMER_BYTES)
                 );
-                for kept in before {
-                    assert!(kept.len() <= KEPT && kept.len() % (5 + length) == 0, "{} bytes", kept.len());
-                    assert!(kept.len() + 5 + length + NOTHING.len() > KEPT, "no warning is wasted");
+                for buffered in before {
+                    assert!(
+                        buffered.len() <= DEFRAMER_BYTES && buffered.len() % (5 + length) == 0,
+                        "{} bytes",
+                        buffered.len()
+                    );
+                    assert!(
+                        buffered.len() + 5 + length + USER_CANCELED.len() > DEFRAMER_BYTES,
+                        "no warning is wasted"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn what_is_not_skipped_makes_room() {
+    fn a_record_that_is_not_skipped_empties_the_buffer() {
         let mut stream = Vec::new();
         for _ in 0..20 {
             stream.extend(record(APPLICATION_DATA, 10_000));
             stream.extend(record(20, 1));
         }
-        assert_eq!(passed(&stream, READ), [stream]);
+        assert_eq!(filtered(&stream, READ_SIZE), [stream]);
     }
 }

@@ -1,4 +1,4 @@
-//! A client's TLS connection: what is written to it is sent in few pieces.
+//! A client's TLS connection, which collects writes and sends them in few system calls.
 
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
@@ -9,33 +9,33 @@ use tokio_rustls::server::TlsStream;
 
 use super::early_data::ClientSocket;
 
-/// The size from which a write of HTTP/2 is a frame of DATA in a row of others, in bytes.
-const FRAME: usize = 8 * 1024;
+/// The minimum size of an HTTP/2 write that is taken for a DATA frame which others follow, in bytes.
+const MIN_DATA_FRAME: usize = 8 * 1024;
 
-/// A TLS connection whose records are sent when it is flushed, or when it holds as much as it may.
+/// A TLS connection that sends its records when it is flushed or its buffer is full.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
     tls: TlsStream<ClientSocket>,
     is_h2: bool,
-    /// A frame was written last.
+    /// Is true if the last write was a DATA frame.
     wrote_frame: bool,
 }
 
 impl ClientTls {
-    /// Takes over a connection whose handshake is done.
+    /// Wraps a connection after its handshake.
     #[must_use]
     pub(super) fn new(tls: TlsStream<ClientSocket>) -> Self {
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         Self { tls, is_h2, wrote_frame: false }
     }
 
-    /// Returns whether HTTP/2 was agreed on.
+    /// Returns whether HTTP/2 was negotiated (ALPN).
     #[must_use]
     pub(crate) fn is_h2(&self) -> bool {
         self.is_h2
     }
 
-    /// Encrypts; nothing is sent as long as there is room.
+    /// Encrypts into the buffer, and sends only if it is full.
     fn encrypt(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
@@ -43,18 +43,18 @@ impl ClientTls {
         loop {
             let count = self.tls.get_mut().1.writer().write_vectored(bufs)?;
             if count > 0 {
-                self.wrote_frame = count >= FRAME;
+                self.wrote_frame = count >= MIN_DATA_FRAME;
                 return Poll::Ready(Ok(count));
             }
             ready!(self.send(cx))?;
         }
     }
 
-    /// Sends all that is encrypted.
+    /// Sends all encrypted records.
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (socket, session) = self.tls.get_mut();
         while session.wants_write() {
-            match session.write_tls(&mut Sending { socket, cx }) {
+            match session.write_tls(&mut SocketWriter { socket, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -88,8 +88,8 @@ impl AsyncWrite for ClientTls {
         true
     }
 
-    /// Sends what is encrypted. HTTP/2 flushes after each frame of DATA, and once more when there are no more of them:
-    /// only then is it done, or else when the task is polled again.
+    /// Sends all encrypted records. HTTP/2 flushes after each DATA frame, and once more when there are no more frames:
+    /// the first flush after a frame is skipped, and the task is woken to flush again.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.is_h2 && std::mem::take(&mut this.wrote_frame) {
@@ -104,26 +104,27 @@ impl AsyncWrite for ClientTls {
     }
 }
 
-/// The socket as the TLS library writes to it.
-struct Sending<'a, 'b> {
+/// An adapter by which the TLS library writes to the socket.
+struct SocketWriter<'a, 'b> {
     socket: &'a mut ClientSocket,
     cx: &'a mut Context<'b>,
 }
 
-fn sent(polled: Poll<io::Result<usize>>) -> io::Result<usize> {
+/// Converts the result of a poll to that of a non-blocking write.
+fn non_blocking(polled: Poll<io::Result<usize>>) -> io::Result<usize> {
     match polled {
         Poll::Ready(sent) => sent,
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
-impl Write for Sending<'_, '_> {
+impl Write for SocketWriter<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        sent(Pin::new(&mut *self.socket).poll_write(self.cx, buf))
+        non_blocking(Pin::new(&mut *self.socket).poll_write(self.cx, buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        sent(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, bufs))
+        non_blocking(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -374,7 +374,7 @@ async fn log_lines_name_the_connection_and_request(sandbox: &Sandbox) -> Result<
         connection.get(HOST, "/").await?.expect(502)?;
     }
     let log = setup.gateway.process().log()?;
-    let failed: Vec<&str> = log.lines().filter(|line| line.contains("a backend failed")).collect();
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("backend request failed")).collect();
     ensure!(failed.len() == 4, "{log}");
     for (line, request) in failed.iter().zip([1, 2, 1, 2]) {
         let of_connection = line.contains("connection{id=")

@@ -80,7 +80,7 @@ async fn a_failed_backend_is_removed_and_returns(sandbox: &Sandbox) -> Result<()
     ensure!(one.requests() == 10, "{} of 20", one.requests());
     let log = setup.gateway.process().log()?;
     let said = |words: &str| log.matches(words).count();
-    ensure!((said("a backend is out"), said("a backend is back")) == (1, 1), "each change is logged once");
+    ensure!((said("backend unhealthy"), said("backend healthy")) == (1, 1), "each change is logged once");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The few fields of a ClientHello that decide what becomes of it, read without judging the rest (RFC 8446 §4.1.2).
+//! A parser of the ClientHello fields that the gateway needs; it ignores all others (RFC 8446 §4.1.2).
 
 use std::borrow::Cow;
 
@@ -6,28 +6,29 @@ use crate::config::HELLO_BYTES;
 
 /// The record type of a handshake (RFC 8446 §5.1).
 pub(super) const RECORD_HANDSHAKE: u8 = 22;
-/// The type of a ClientHello among the handshake messages.
+/// The handshake message type of a ClientHello.
 const CLIENT_HELLO: u8 = 1;
-/// The largest payload of a record (RFC 8446 §5.1).
+/// The maximum payload of a record, in bytes (RFC 8446 §5.1).
 const RECORD_BYTES: usize = 1 << 14;
-/// The extension with the name asked for (RFC 6066 §3), and the type of a host in it.
+/// The extension `server_name` (RFC 6066 §3).
 const SERVER_NAME: u16 = 0;
+/// The type of a host name in `server_name`.
 const HOST_NAME: u8 = 0;
-/// The extension of a client that sends data behind its ClientHello (RFC 8446 §4.2.10).
+/// The extension `early_data` (RFC 8446 §4.2.10).
 const EARLY_DATA: u16 = 42;
 
-/// The fields that matter of one ClientHello.
+/// The needed fields of one ClientHello.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
-    /// The name asked for: lower-case, no trailing dot. Two names are none.
+pub(super) struct HelloFields {
+    /// The server name, in lower case and without a trailing dot; `None` if there are several.
     pub sni: Option<Box<str>>,
-    /// Is true if data comes behind it.
+    /// Is true if early data is announced.
     pub early_data: bool,
 }
 
-impl Fields {
-    /// Reads the ClientHello at the beginning of `raw`, over as many records as it takes; `None` if there is no whole
-    /// one. The extensions are walked through, and none but those that matter is looked into.
+impl HelloFields {
+    /// Parses the ClientHello at the start of `raw`, which may span several records; `None` if it is incomplete or
+    /// invalid. Other extensions are skipped unread.
     pub(super) fn read(raw: &[u8]) -> Option<Self> {
         let message = first_message(raw)?;
         let mut hello = Cursor(&message);
@@ -57,7 +58,7 @@ impl Fields {
     }
 }
 
-/// Returns the body of the handshake message at the beginning of `raw`, if it is a whole ClientHello.
+/// Returns the body of the handshake message at the start of `raw`, if it is a complete ClientHello.
 fn first_message(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut records = Cursor(raw);
     let first = record(&mut records)?;
@@ -80,20 +81,20 @@ fn first_message(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// Returns the size of the ClientHello that begins here, if one does and it is not too large.
+/// Returns the size of the ClientHello that starts here; `None` if it is another message or too large.
 fn message_size(message: &mut Cursor<'_>) -> Option<usize> {
     let [CLIENT_HELLO, high, middle, low] = *message.take(4)? else { return None };
     let size = u32::from_be_bytes([0, high, middle, low]) as usize;
     (size <= HELLO_BYTES).then_some(size)
 }
 
-/// Returns the payload of the next record, if it is one of a handshake in any version since SSL 3.0.
+/// Returns the payload of the next record, if it is a handshake record of any version since SSL 3.0.
 fn record<'a>(records: &mut Cursor<'a>) -> Option<&'a [u8]> {
     let [RECORD_HANDSHAKE, 3, _] = *records.take(3)? else { return None };
     records.vector16().filter(|payload| (1..=RECORD_BYTES).contains(&payload.len()))
 }
 
-/// Returns the one host of a list of names; a name that cannot be that of a route is none.
+/// Returns the single host name of a `server_name` extension; `None` if no route could have it.
 fn server_name(list: &[u8]) -> Option<Box<str>> {
     let mut list = Cursor(list);
     let mut names = Cursor(list.vector16().filter(|_| list.0.is_empty())?);
@@ -102,12 +103,12 @@ fn server_name(list: &[u8]) -> Option<Box<str>> {
     std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && name.is_ascii()).map(normal_sni)
 }
 
-/// Returns a name asked for as a host is written: lower-case, no trailing dot.
+/// Returns a server name in the normal form of hosts: lower case, no trailing dot.
 pub(super) fn normal_sni(name: &str) -> Box<str> {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
 }
 
-/// The bytes that are still to be read; every read is bounded by them.
+/// A bounds-checked reader of the remaining bytes.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {

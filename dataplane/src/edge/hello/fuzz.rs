@@ -1,5 +1,5 @@
-//! The property that a fuzzer tries to break: a ClientHello is the same one however it arrives, and no more of the
-//! stream is read than it takes to know.
+//! The fuzzed property of the ClientHello reader: the result is the same in any fragmentation, and does not depend on
+//! what follows.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{FIRST_READ, Hello, HelloError, read};
+use super::{ClientHello, FIRST_READ, HelloError, read};
 use crate::config::HELLO_BYTES;
 use crate::metrics::Refusal;
 
-/// A stream whose reads end where `sizes` say, over and over.
+/// A stream whose reads have the sizes in `sizes`, in a cycle.
 struct Pieces<'a> {
     rest: &'a [u8],
     sizes: std::iter::Cycle<std::slice::Iter<'a, u8>>,
@@ -31,17 +31,17 @@ impl AsyncRead for Pieces<'_> {
     }
 }
 
-/// The facts known of a hello behind the bytes that it took.
-type Outcome = Result<(Result<(), HelloError>, Option<Box<str>>, bool, bool), HelloError>;
+/// The result of reading: whether the library accepted it, the server name, early data, and `acme`.
+type HelloOutcome = Result<(Result<(), HelloError>, Option<Box<str>>, bool, bool), HelloError>;
 
-/// Reads a ClientHello from `stream` in pieces of these sizes; returns the bytes that were taken as well.
-fn outcome(stream: &[u8], sizes: &[u8]) -> (usize, Outcome) {
+/// Reads a ClientHello from `stream` in pieces of these sizes; returns the number of bytes read and the result.
+fn outcome(stream: &[u8], sizes: &[u8]) -> (usize, HelloOutcome) {
     let mut pieces = Pieces { rest: stream, sizes: sizes.iter().cycle() };
     let done = read(&mut pieces).now_or_never();
     let taken = stream.len() - pieces.rest.len();
     assert!(taken <= HELLO_BYTES + FIRST_READ, "{taken} bytes were read");
     let done = done.unwrap_or_else(|| unreachable!("the stream is always ready"));
-    let done = done.map(|Hello { accepted, raw, unfed, early_data, sni, acme }| {
+    let done = done.map(|ClientHello { accepted, raw, unfed, early_data, sni, acme }| {
         assert_eq!(raw, stream[..taken], "every byte is kept, and in order");
         assert!(unfed <= raw.len());
         if let Some(sni) = &sni {
@@ -55,7 +55,7 @@ fn outcome(stream: &[u8], sizes: &[u8]) -> (usize, Outcome) {
     (taken, done)
 }
 
-/// The first byte says how many of those behind it are sizes of pieces; what follows is the stream.
+/// Checks the property. The first byte of the input is the number of piece sizes that follow; the rest is the stream.
 pub(crate) fn hello(input: &[u8]) {
     let Some((count, rest)) = input.split_first() else { return };
     let (sizes, stream) = rest.split_at(usize::from(*count).min(rest.len()));
@@ -65,7 +65,7 @@ pub(crate) fn hello(input: &[u8]) {
         assert_eq!(whole, byte_by_byte, "in pieces of {sizes:?}");
         assert!(taken >= least);
     }
-    // What lies behind a hello is not its own.
+    // The bytes after a ClientHello do not change the result.
     if byte_by_byte.is_ok() {
         assert_eq!(outcome(&stream[..least], &[255]).1, byte_by_byte, "without what follows");
     }

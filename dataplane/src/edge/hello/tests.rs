@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-impl Reader {
+impl HelloReader {
     /// Takes the next bytes of the stream; returns the ClientHello once it is whole.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
         self.raw.extend_from_slice(bytes);
         self.step()
     }
@@ -41,9 +41,9 @@ pub(super) fn rerecord(hello: &[u8], size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn every_prefix_waits_for_more_and_the_whole_is_understood() {
+fn a_prefix_is_incomplete_and_the_whole_is_read() {
     for (name, bytes) in real_hellos() {
-        let mut reader = Reader::default();
+        let mut reader = HelloReader::default();
         for (i, byte) in bytes.iter().enumerate() {
             let hello = reader.feed(&[*byte]).unwrap();
             assert_eq!(hello.is_some(), i + 1 == bytes.len(), "{name} at {i}");
@@ -57,10 +57,10 @@ fn every_prefix_waits_for_more_and_the_whole_is_understood() {
 }
 
 #[test]
-fn every_split_in_two_is_the_same() {
+fn a_hello_in_two_pieces_is_the_same() {
     for (name, bytes) in real_hellos() {
         for at in 1..bytes.len() {
-            let mut reader = Reader::default();
+            let mut reader = HelloReader::default();
             assert!(reader.feed(&bytes[..at]).unwrap().is_none(), "{name} at {at}");
             let hello = reader.feed(&bytes[at..]).unwrap().unwrap();
             assert_eq!(hello.sni.as_deref(), expected_sni(&name), "{name} at {at}");
@@ -69,11 +69,11 @@ fn every_split_in_two_is_the_same() {
 }
 
 #[test]
-fn a_hello_over_many_records_is_one_hello() {
+fn a_hello_may_span_many_records() {
     for (name, bytes) in real_hellos() {
         for size in [1, 2, 3, 7, 100, 1000] {
             let cut = rerecord(&bytes, size);
-            let hello = Reader::default().feed(&cut).unwrap();
+            let hello = HelloReader::default().feed(&cut).unwrap();
             assert_eq!(hello.unwrap().sni.as_deref(), expected_sni(&name), "{name} in records of {size}");
         }
     }
@@ -100,7 +100,7 @@ fn a_hello_over_16_kib_is_read() {
     let length = hello.len() - 4;
     hello[1..4].copy_from_slice(&[(length >> 16) as u8, (length >> 8) as u8, length as u8]);
     let records = rerecord(&[&[0; 5], &hello[..]].concat(), 16_384);
-    let read = Reader::default().feed(&records).unwrap().unwrap();
+    let read = HelloReader::default().feed(&records).unwrap().unwrap();
     assert_eq!(read.sni.as_deref(), Some("app.gateway.example.com"));
     assert_eq!(read.raw, records);
 }
@@ -110,31 +110,31 @@ fn early_data_behind_a_hello_is_kept_for_replay() {
     let (_, bytes) = real_hellos().into_iter().find(|(name, _)| name == "curl-openssl3").unwrap();
     let record = [&[23, 3, 3, 0x40, 0x00][..], &[7; 0x4000]].concat();
     let flight = [&bytes[..], &record, &record, &record].concat();
-    let hello = Reader::default().feed(&flight).unwrap().unwrap();
+    let hello = HelloReader::default().feed(&flight).unwrap().unwrap();
     assert_eq!(hello.raw, flight);
     assert!(hello.unfed > 0);
 }
 
 #[test]
-fn what_is_no_tls_is_refused_at_once_and_without_an_alert() {
+fn other_protocols_are_refused_at_once_without_an_alert() {
     for garbage in
         [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[0; 64], &[0xff; 64]]
     {
-        let refused = Reader::default().feed(garbage).err().unwrap();
+        let refused = HelloReader::default().feed(garbage).err().unwrap();
         assert_eq!(refused, HelloError { reason: Refusal::NotTls, alert: Vec::new() });
     }
 }
 
 #[test]
-fn a_broken_hello_gets_an_alert() {
-    let refused = Reader::default().feed(&[22, 3, 1, 0, 4, 2, 0, 0, 0]).err().unwrap();
+fn an_invalid_hello_gets_an_alert() {
+    let refused = HelloReader::default().feed(&[22, 3, 1, 0, 4, 2, 0, 0, 0]).err().unwrap();
     assert_eq!(refused.reason, Refusal::NotTls);
     assert_eq!(refused.alert.first(), Some(&21), "a record of type alert");
 }
 
 #[test]
-fn an_endless_hello_is_cut() {
-    let mut reader = Reader::default();
+fn a_hello_over_the_size_limit_is_refused() {
+    let mut reader = HelloReader::default();
     let mut fed = 0;
     // The handshake message claims to be 16 MiB long.
     let mut chunk = [0u8; 1005];
@@ -152,26 +152,26 @@ fn an_endless_hello_is_cut() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_early_is_told_apart() {
+async fn a_stream_that_ends_early_has_its_own_reason() {
     let mut half = &real_hellos()[0].1[..100];
     assert_eq!(read(&mut half).await.err().unwrap().reason, Refusal::Closed);
 }
 
 proptest! {
     #[test]
-    fn nothing_panics_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300), handshake: bool) {
+    fn no_input_panics_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300), handshake: bool) {
         let mut bytes = bytes;
         if handshake && bytes.len() > 6 {
             bytes[..3].copy_from_slice(&[22, 3, 1]);
             bytes[5] = 1;
         }
-        let _ = Reader::default().feed(&bytes);
+        let _ = HelloReader::default().feed(&bytes);
     }
 
     #[test]
-    fn chance_splits_are_the_same(cuts in proptest::collection::vec(1usize..400, 1..20)) {
+    fn random_fragmentation_does_not_matter(cuts in proptest::collection::vec(1usize..400, 1..20)) {
         let (_, bytes) = real_hellos().into_iter().find(|(name, _)| name == "chromium-pq-ech-grease").unwrap();
-        let (mut reader, mut rest, mut found) = (Reader::default(), &bytes[..], None);
+        let (mut reader, mut rest, mut found) = (HelloReader::default(), &bytes[..], None);
         for cut in cuts.iter().cycle() {
             let (now, later) = rest.split_at((*cut).min(rest.len()));
             found = reader.feed(now).unwrap();

@@ -1,12 +1,12 @@
-//! Every kind of content has one framing, whatever the fields said.
+//! Tests of framing: each kind of content has one framing, whatever the received fields say.
 
 use http::Request;
 
 use super::*;
 
 type Pairs = [(&'static str, &'static str)];
-/// The status and the version of an answer; true if it is to a HEAD.
-type Kind = (u16, Version, bool);
+/// The status and the version of a response, and whether it answers a HEAD request.
+type ResponseKind = (u16, Version, bool);
 type Framed = Result<(bool, &'static Pairs), FramingError>;
 
 fn framed(method: &Method, version: Version, pairs: &Pairs, content: Content) -> Vec<(String, String)> {
@@ -19,11 +19,11 @@ fn framed(method: &Method, version: Version, pairs: &Pairs, content: Content) ->
     listed(&head.headers)
 }
 
-/// The rules of a head whose Connection names a field.
+/// The rules of a message whose Connection names the field X-Hop.
 fn rules(direction: Direction) -> TrailerRules {
     let mut head = HeaderMap::new();
     head.insert("connection", HeaderValue::from_static("close, X-Hop"));
-    TrailerRules::of(&head, direction)
+    TrailerRules::from_head(&head, direction)
 }
 
 fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -75,12 +75,12 @@ fn a_request_is_framed_by_its_content() {
 }
 
 #[test]
-fn an_answer_is_framed_by_one_field() {
-    use FramingError::{Coding, Length, OldCoding};
+fn a_response_is_framed_by_one_field() {
+    use FramingError::{Coding, CodingInHttp10, Length};
     let (ok, old) = ((200, Version::HTTP_11, false), (200, Version::HTTP_10, false));
     let (head, empty, same) =
         ((200, Version::HTTP_11, true), (204, Version::HTTP_11, false), (304, Version::HTTP_11, false));
-    let cases: &[(Kind, &Pairs, Framed)] = &[
+    let cases: &[(ResponseKind, &Pairs, Framed)] = &[
         (ok, &[], Ok((true, &[]))),
         (ok, &[FIVE], Ok((true, &[FIVE]))),
         (ok, &[FIVE, FIVE], Ok((true, &[FIVE]))),
@@ -96,7 +96,7 @@ fn an_answer_is_framed_by_one_field() {
         (empty, &[FIVE], Ok((false, &[]))),
         (empty, &[CHUNKED], Ok((false, &[CHUNKED]))),
         (old, &[FIVE], Ok((false, &[FIVE]))),
-        (old, &[CHUNKED], Err(OldCoding)),
+        (old, &[CHUNKED], Err(CodingInHttp10)),
         (ok, &[FIVE, ZERO], Err(Length)),
         (ok, &[("content-length", "5, 6")], Err(Length)),
         (ok, &[("content-length", "5,")], Err(Length)),
@@ -129,7 +129,7 @@ fn an_answer_is_framed_by_one_field() {
 }
 
 #[test]
-fn trailers_are_what_may_be_a_header() {
+fn only_fields_that_may_be_headers_are_trailers() {
     let mut given = HeaderMap::new();
     for name in
         ["x-sum", "x-hop", "x-forwarded-for", "x_sum", "content-length", "te", "if-match", "grpc-status"]
@@ -138,16 +138,16 @@ fn trailers_are_what_may_be_a_header() {
     }
     let passed = |direction| {
         let passed =
-            rules(direction).passing(Frame::trailers(given.clone())).unwrap().into_trailers().unwrap();
+            rules(direction).filter(Frame::trailers(given.clone())).unwrap().into_trailers().unwrap();
         let mut names: Vec<String> = passed.keys().map(ToString::to_string).collect();
         names.sort();
         names
     };
     assert_eq!(passed(Direction::ToBackend), ["grpc-status", "x-sum"]);
     assert_eq!(passed(Direction::ToClient), ["grpc-status", "x-forwarded-for", "x-sum", "x_sum"]);
-    let data = rules(Direction::ToBackend).passing(Frame::data(Bytes::from_static(b"x"))).unwrap();
+    let data = rules(Direction::ToBackend).filter(Frame::data(Bytes::from_static(b"x"))).unwrap();
     assert_eq!(data.into_data().unwrap(), "x");
     let mut alone = HeaderMap::new();
     alone.insert("host", HeaderValue::from_static("1"));
-    assert!(rules(Direction::ToClient).passing(Frame::trailers(alone)).is_none());
+    assert!(rules(Direction::ToClient).filter(Frame::trailers(alone)).is_none());
 }

@@ -1,4 +1,4 @@
-//! Nothing of the hop or of a lying client goes through; everything else does.
+//! Tests of heads: hop-by-hop fields and forged ones are removed, all others are forwarded.
 
 use proptest::prelude::*;
 
@@ -12,28 +12,28 @@ fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
     builder.body(()).unwrap()
 }
 
-fn host(version: Version, uri: &str, hosts: &[&str]) -> Result<String, BadRequest> {
+fn host(version: Version, uri: &str, hosts: &[&str]) -> Result<String, RequestError> {
     target(&request(version, uri, hosts), "sni.example").map(|target| target.host.into_owned())
 }
 
 #[test]
-fn the_host_is_found_where_each_version_says_it() {
+fn the_host_is_read_where_each_version_has_it() {
     let ok = |host: &str| Ok(host.to_owned());
     assert_eq!(host(Version::HTTP_11, "/", &["A.example:8443"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_11, "/", &["a.example."]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "https://a.example/x", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "https://a.example/x", &["A.example"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "/x", &["a.example"]), ok("a.example"));
-    assert_eq!(host(Version::HTTP_2, "/x", &[]), Err(BadRequest::NoHost));
+    assert_eq!(host(Version::HTTP_2, "/x", &[]), Err(RequestError::MissingHost));
     assert_eq!(host(Version::HTTP_11, "http://a.example", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_11, "*", &["a.example"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_11, "a.example:443", &["a.example"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_10, "http://a.example/", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_10, "/", &[]), ok("sni.example"));
     assert_eq!(host(Version::HTTP_11, "/", &["[400::A]:443"]), ok("[400::a]"));
-    assert_eq!(host(Version::HTTP_11, "/", &[]), Err(BadRequest::NoHost));
-    assert_eq!(host(Version::HTTP_11, "/", &["a.example", "a.example"]), Err(BadRequest::SeveralHosts));
-    assert_eq!(host(Version::HTTP_2, "https://a.example/", &["b.example"]), Err(BadRequest::SeveralHosts));
+    assert_eq!(host(Version::HTTP_11, "/", &[]), Err(RequestError::MissingHost));
+    assert_eq!(host(Version::HTTP_11, "/", &["a.example", "a.example"]), Err(RequestError::MultipleHosts));
+    assert_eq!(host(Version::HTTP_2, "https://a.example/", &["b.example"]), Err(RequestError::MultipleHosts));
     let authorities = |uri: &str, named: &str| host(Version::HTTP_2, uri, &[named]);
     for (uri, named) in [
         ("https://a.example:443/", "A.example"),
@@ -51,11 +51,11 @@ fn the_host_is_found_where_each_version_says_it() {
         ("https://a.example:8443/", "a.example"),
         ("https://[400::1]:8443/", "[400::1]"),
     ] {
-        assert_eq!(authorities(uri, named), Err(BadRequest::SeveralHosts), "{uri}, {named}");
+        assert_eq!(authorities(uri, named), Err(RequestError::MultipleHosts), "{uri}, {named}");
     }
     for bad in ["", ":443", "user@a.example", "a.example:x", "a b", "[::1", "[::1]x", "[::1]:x", "[a]", "a/b"]
     {
-        assert_eq!(host(Version::HTTP_11, "/", &[bad]), Err(BadRequest::Host), "{bad}");
+        assert_eq!(host(Version::HTTP_11, "/", &[bad]), Err(RequestError::InvalidHost), "{bad}");
     }
 }
 
@@ -67,7 +67,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     map
 }
 
-fn passed(pairs: &[(&'static str, &'static str)], upgrade: bool) -> HeaderMap {
+fn forwarded(pairs: &[(&'static str, &'static str)], upgrade: bool) -> HeaderMap {
     let mut map = headers(pairs);
     let (client, authority) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("a.example"));
     to_backend(
@@ -92,8 +92,8 @@ const OURS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn a_lying_client_is_not_believed() {
-    let map = passed(
+fn forged_and_hop_by_hop_fields_are_removed() {
+    let map = forwarded(
         &[
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-for", "10.0.0.2"),
@@ -118,8 +118,8 @@ fn a_lying_client_is_not_believed() {
 }
 
 #[test]
-fn the_rest_goes_through() {
-    let map = passed(
+fn other_fields_are_forwarded() {
+    let map = forwarded(
         &[
             ("cookie", "a=1"),
             ("cookie", "b=2"),
@@ -142,32 +142,35 @@ fn the_rest_goes_through() {
 }
 
 #[test]
-fn an_upgrade_is_asked_for_and_answered_alone() {
-    let asked = Request::get("/")
+fn only_websocket_is_an_upgrade() {
+    let upgrade = Request::get("/")
         .header("connection", "keep-alive, Upgrade")
         .header("upgrade", "websocket")
         .body(())
         .unwrap();
-    assert!(asks_for_websocket(&asked));
+    assert!(is_websocket_upgrade(&upgrade));
     let unnamed = Request::get("/").header("upgrade", "websocket").body(()).unwrap();
-    assert!(!asks_for_websocket(&unnamed));
-    let map = passed(&[("upgrade", "h2c, WebSocket"), ("connection", "upgrade")], true);
+    assert!(!is_websocket_upgrade(&unnamed));
+    let map = forwarded(&[("upgrade", "h2c, WebSocket"), ("connection", "upgrade")], true);
     assert_eq!(
         (&map["connection"], &map["upgrade"]),
         (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
     );
-    let mut answer =
+    let mut response =
         headers(&[("connection", "Upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-accept", "x")]);
-    assert!(is_websocket(&answer));
-    to_client(&mut answer, true);
-    assert_eq!(answer.len(), 3);
-    to_client(&mut answer, false);
-    assert_eq!(answer.len(), 1);
-    assert!(!is_websocket(&answer) && !is_websocket(&headers(&[("upgrade", "websocket, h2c")])));
+    assert!(switches_to_websocket(&response));
+    to_client(&mut response, true);
+    assert_eq!(response.len(), 3);
+    to_client(&mut response, false);
+    assert_eq!(response.len(), 1);
+    assert!(
+        !switches_to_websocket(&response)
+            && !switches_to_websocket(&headers(&[("upgrade", "websocket, h2c")]))
+    );
 }
 
 #[test]
-fn doubtful_framing_is_refused() {
+fn ambiguous_framing_is_refused() {
     for (bad, pairs) in [
         (false, headers(&[("content-length", "1")])),
         (false, headers(&[("transfer-encoding", "Chunked")])),
@@ -185,7 +188,7 @@ fn doubtful_framing_is_refused() {
 
 proptest! {
     #[test]
-    fn no_host_is_read_in_two_ways(text in "[a-zA-Z0-9.:@/_ -]{0,24}") {
+    fn a_valid_host_is_normal(text in "[a-zA-Z0-9.:@/_ -]{0,24}") {
         if let Ok(host) = normal_host(&text) {
             prop_assert!(!host.is_empty() && !host.contains(['@', '/', ' ']));
             prop_assert_eq!(host.to_ascii_lowercase(), host);

@@ -1,5 +1,5 @@
-//! A client's connection and those to a backend in memory, with all between them that heads, framing and trailers go
-//! through: the same parsers, rules and writers, without sockets, time and tasks.
+//! A gateway in memory for fuzzing: the same parsers, rules and writers as in production, without sockets, timers and
+//! tasks.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -25,58 +25,58 @@ use crate::backend::pool;
 use crate::config::Limits;
 use crate::http::error::ProxyError;
 use crate::http::framing::{Content, Direction, TrailerRules, frame_response};
-use crate::http::headers::{self, BadRequest, Forwarded};
+use crate::http::headers::{self, Forwarded, RequestError};
 
-/// The host of requests that name none.
+/// The host of requests without one.
 pub(super) const SNI: &str = "sni.example";
 /// The client's address.
 pub(super) const CLIENT: &str = "192.0.2.7";
 /// The gateway's name in CDN-Loop.
 pub(super) const CDN_ID: &str = "gw.example";
 
-/// A request that was passed on, as the parser of requests found it.
+/// A forwarded request, as the request parser read it.
 #[derive(Debug, Default)]
-pub(super) struct Passed {
-    /// The number of requests that were found before it.
+pub(super) struct ForwardedRequest {
+    /// The number of parsed requests before it.
     pub(super) index: usize,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) authority: Vec<u8>,
     pub(super) request: Rc<RefCell<BodyRecord>>,
-    /// The bytes that the backend was sent.
+    /// The bytes sent to the backend.
     pub(super) sent: Rc<RefCell<Vec<u8>>>,
-    /// The answer, if one was taken.
+    /// The status of the response; 0 if none was accepted.
     pub(super) status: Cell<u16>,
     pub(super) response: Rc<RefCell<BodyRecord>>,
 }
 
-/// The content of a message and its trailers, as its parser found them.
+/// The content and the trailers of a message, as its parser read them.
 #[derive(Debug, Default)]
 pub(super) struct BodyRecord {
     pub(super) data: Vec<u8>,
     pub(super) trailers: HeaderMap,
-    /// Is true if it did not come to its end.
+    /// Is true if the body ended early.
     pub(super) is_broken: bool,
     is_over: bool,
 }
 
-/// All that came of what the two sides sent.
+/// The outcome of one run of the gateway.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// The requests that were passed on.
-    pub(super) passed: Vec<Passed>,
-    /// The number of requests that the parser found, refused ones among them.
-    pub(super) found: usize,
-    /// The bytes that the client was sent.
-    pub(super) answered: Vec<u8>,
+    /// The forwarded requests.
+    pub(super) forwarded: Vec<ForwardedRequest>,
+    /// The number of parsed requests, including refused ones.
+    pub(super) parsed: usize,
+    /// The bytes sent to the client.
+    pub(super) output: Vec<u8>,
 }
 
-/// One end of a connection: all that the other side sends, and what it is sent.
+/// One end of a connection in memory: its input, and a record of its output.
 #[derive(Debug, Clone, Default)]
 struct Pipe {
     input: Bytes,
-    /// The request that has to be sent before the input comes.
-    question: Option<Rc<RefCell<BodyRecord>>>,
+    /// The request that must be sent before there is input.
+    request: Option<Rc<RefCell<BodyRecord>>>,
     output: Rc<RefCell<Vec<u8>>>,
     piece: usize,
 }
@@ -85,21 +85,22 @@ struct Pipe {
 struct Gateway {
     backend: Bytes,
     piece: usize,
-    found: Cell<usize>,
-    passed: RefCell<Vec<Rc<Passed>>>,
+    parsed: Cell<usize>,
+    forwarded: RefCell<Vec<Rc<ForwardedRequest>>>,
     connections: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>,
 }
 
-/// Passes on what a client sends in pieces of `piece` bytes to a backend that answers each request with `backend`.
+/// Runs a gateway between a client that sends `client` in pieces of `piece` bytes and a backend that answers each
+/// request with `backend`.
 pub(super) fn exchange(client: &[u8], backend: &[u8], piece: usize) -> Outcome {
     let output = Rc::default();
     let input = Bytes::copy_from_slice(client);
-    let pipe = Pipe { input, output: Rc::clone(&output), piece, question: None };
+    let pipe = Pipe { input, output: Rc::clone(&output), piece, request: None };
     let gateway = Rc::new(Gateway { backend: Bytes::copy_from_slice(backend), piece, ..Gateway::default() });
     let serving = Rc::clone(&gateway);
     let service = service_fn(move |request| {
         let gateway = Rc::clone(&serving);
-        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
+        async move { Ok::<_, Infallible>(gateway.respond(request).await) }
     });
     let builder = serve::http1_builder(&Limits::default());
     let mut server =
@@ -116,69 +117,69 @@ pub(super) fn exchange(client: &[u8], backend: &[u8], piece: usize) -> Outcome {
     drop(server);
     gateway.connections.borrow_mut().clear();
     let gateway = Rc::into_inner(gateway).unwrap_or_default();
-    let passed = gateway.passed.into_inner().into_iter().filter_map(Rc::into_inner).collect();
-    let answered = output.borrow().clone();
-    Outcome { passed, found: gateway.found.get(), answered }
+    let forwarded = gateway.forwarded.into_inner().into_iter().filter_map(Rc::into_inner).collect();
+    let output = output.borrow().clone();
+    Outcome { forwarded, parsed: gateway.parsed.get(), output }
 }
 
 impl Gateway {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Through> {
-        let index = self.found.replace(self.found.get() + 1);
-        self.pass(index, request).await.unwrap_or_else(|error| {
+    async fn respond(&self, request: Request<Incoming>) -> Response<RecordingBody> {
+        let index = self.parsed.replace(self.parsed.get() + 1);
+        self.forward(index, request).await.unwrap_or_else(|error| {
             let (head, _) = error.response().into_parts();
-            Response::from_parts(head, Through::default())
+            Response::from_parts(head, RecordingBody::default())
         })
     }
 
-    /// As [`super::super::handler`] and [`super::super::request`] do, without what concerns routes and sockets.
-    async fn pass(
+    /// Forwards a request as [`super::super::handler`] and [`super::super::request`] do, without routes and sockets.
+    async fn forward(
         &self,
         index: usize,
         mut request: Request<Incoming>,
-    ) -> Result<Response<Through>, ProxyError> {
-        let target = headers::check(&request, SNI)?;
+    ) -> Result<Response<RecordingBody>, ProxyError> {
+        let target = headers::validate(&request, SNI)?;
         if request.method() == Method::CONNECT {
             return Err(ProxyError::Connect);
         }
         let authority = target.authority_value()?;
         let is_head = request.method() == Method::HEAD;
-        let passed = Rc::new(Passed {
+        let forwarded = Rc::new(ForwardedRequest {
             index,
             method: request.method().clone(),
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             authority: authority.as_bytes().to_vec(),
-            ..Passed::default()
+            ..ForwardedRequest::default()
         });
-        let upgrade = headers::asks_for_websocket(&request);
+        let upgrade = headers::is_websocket_upgrade(&request);
         if upgrade && !request.body().is_end_stream() {
-            return Err(BadRequest::UpgradeBody.into());
+            return Err(RequestError::UpgradeBody.into());
         }
         let (client, cdn_id) = (HeaderValue::from_static(CLIENT), HeaderValue::from_static(CDN_ID));
-        let forwarded =
+        let fields =
             Forwarded { client: &client, authority: &authority, proto: "https", cdn_id: &cdn_id, upgrade };
-        let rules = TrailerRules::of(request.headers(), Direction::ToBackend);
-        headers::to_backend(request.headers_mut(), forwarded);
+        let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
+        headers::to_backend(request.headers_mut(), fields);
         let (mut head, incoming) = request.into_parts();
-        let content = Content::of(&incoming);
+        let content = Content::of_body(&incoming);
         outgoing_head(&mut head, content, &rules);
-        let body = Through::new(incoming, rules, &passed.request);
-        self.passed.borrow_mut().push(Rc::clone(&passed));
-        let response = self.send(Request::from_parts(head, body), &passed).await?;
-        let (mut head, incoming, rules) = self.vet(response, is_head)?;
-        passed.status.set(head.status.as_u16());
+        let body = RecordingBody::new(incoming, rules, &forwarded.request);
+        self.forwarded.borrow_mut().push(Rc::clone(&forwarded));
+        let response = self.send(Request::from_parts(head, body), &forwarded).await?;
+        let (mut head, incoming, rules) = self.check_response(response, is_head)?;
+        forwarded.status.set(head.status.as_u16());
         headers::to_client(&mut head.headers, false);
         head.version = Version::HTTP_11;
-        Ok(Response::from_parts(head, Through::new(incoming, rules, &passed.response)))
+        Ok(Response::from_parts(head, RecordingBody::new(incoming, rules, &forwarded.response)))
     }
 
     async fn send(
         &self,
-        request: Request<Through>,
-        passed: &Passed,
+        request: Request<RecordingBody>,
+        forwarded: &ForwardedRequest,
     ) -> Result<Response<Incoming>, ProxyError> {
-        let (input, output) = (self.backend.clone(), Rc::clone(&passed.sent));
-        let question = Some(Rc::clone(&passed.request));
-        let pipe = Pipe { input, output, piece: self.piece, question };
+        let (input, output) = (self.backend.clone(), Rc::clone(&forwarded.sent));
+        let request_body = Some(Rc::clone(&forwarded.request));
+        let pipe = Pipe { input, output, piece: self.piece, request: request_body };
         let heads = AnswerHeads::default();
         heads.wait();
         let pipe = TokioIo::new(StrictAnswers::new(pipe, heads));
@@ -188,36 +189,36 @@ impl Gateway {
         sender.try_send_request(request).await.map_err(|error| ProxyError::from(error.error()))
     }
 
-    fn vet(
+    fn check_response(
         &self,
         mut response: Response<Incoming>,
         is_head: bool,
     ) -> Result<(http::response::Parts, Incoming, TrailerRules), ProxyError> {
-        let rules = TrailerRules::of(response.headers(), Direction::ToClient);
+        let rules = TrailerRules::from_head(response.headers(), Direction::ToClient);
         frame_response(&mut response, is_head, &rules)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ProxyError::Upgrade);
+            return Err(ProxyError::UnexpectedUpgrade);
         }
         let (head, incoming) = response.into_parts();
         Ok((head, incoming, rules))
     }
 }
 
-/// A body on its way through, of which notes are taken.
+/// A forwarded body that records its content and trailers.
 #[derive(Default)]
-struct Through {
+struct RecordingBody {
     incoming: Option<(Incoming, TrailerRules)>,
     record: Rc<RefCell<BodyRecord>>,
 }
 
-impl Through {
+impl RecordingBody {
     fn new(incoming: Incoming, rules: TrailerRules, record: &Rc<RefCell<BodyRecord>>) -> Self {
         record.borrow_mut().is_over = incoming.is_end_stream();
         Self { incoming: Some((incoming, rules)), record: Rc::clone(record) }
     }
 }
 
-impl Body for Through {
+impl Body for RecordingBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -239,7 +240,7 @@ impl Body for Through {
             None => record.is_over = true,
         }
         Poll::Ready(match frame {
-            Some(Ok(frame)) => rules.passing(frame).map(Ok),
+            Some(Ok(frame)) => rules.filter(frame).map(Ok),
             Some(Err(error)) => Some(Err(error)),
             None => None,
         })
@@ -260,10 +261,9 @@ impl AsyncRead for Pipe {
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let is_early = |question: &Rc<RefCell<BodyRecord>>| {
-            !question.borrow().is_over || self.output.borrow().is_empty()
-        };
-        if self.question.as_ref().is_some_and(is_early) {
+        let is_early =
+            |request: &Rc<RefCell<BodyRecord>>| !request.borrow().is_over || self.output.borrow().is_empty();
+        if self.request.as_ref().is_some_and(is_early) {
             return Poll::Pending;
         }
         let size = self.piece.max(1).min(self.input.len()).min(buf.remaining());

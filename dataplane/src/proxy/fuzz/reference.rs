@@ -1,20 +1,20 @@
-//! A reader of HTTP/1.1 messages that refuses whatever two readers could read in two ways (RFC 9112).
+//! A strict reference parser of HTTP/1.1 messages, which refuses everything ambiguous (RFC 9112).
 
-/// The field lines of a section, names in lower case.
+/// The field lines of a section, with names in lower case.
 pub(super) type Fields = Vec<(String, Vec<u8>)>;
 
-/// The reason why there is no message.
+/// The reason why no message was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// The bytes may be one once more come.
+pub(super) enum ReadError {
+    /// The message is incomplete.
     Incomplete,
-    /// The bytes are none, whatever comes.
+    /// The message is invalid or ambiguous.
     Invalid(&'static str),
 }
 
-/// The bytes of one direction of a connection, up to its end.
+/// A parser of the bytes of one direction of a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub(super) struct MessageReader<'a> {
     pub(super) rest: &'a [u8],
 }
 
@@ -36,15 +36,15 @@ pub(super) struct Message {
 /// The side that a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// A client sends requests.
+    /// A client, which sends requests.
     Client,
-    /// A backend sends answers; the one to a HEAD has no content.
+    /// A backend, which sends responses; a response to HEAD has no content.
     Backend { is_head: bool },
 }
 
-impl Reader<'_> {
-    /// Reads a message; what is not part of it is the rest.
-    pub(super) fn message(&mut self, side: Side) -> Result<Message, Unread> {
+impl MessageReader<'_> {
+    /// Reads one message; the bytes after it stay in `rest`.
+    pub(super) fn message(&mut self, side: Side) -> Result<Message, ReadError> {
         while side == Side::Client && self.rest.starts_with(b"\r\n") {
             self.rest = &self.rest[2..];
         }
@@ -57,7 +57,7 @@ impl Reader<'_> {
         let is_coded = message.is_chunked()?;
         let length = message.length()?;
         if is_coded && length.is_some() {
-            return Err(Unread::Invalid("a length and a coding"));
+            return Err(ReadError::Invalid("a length and a coding"));
         }
         let is_bodiless = match side {
             Side::Client => !is_coded && length.is_none(),
@@ -78,49 +78,49 @@ impl Reader<'_> {
         Ok(message)
     }
 
-    /// Reads a line and its CRLF; neither CR nor LF stands alone in it.
-    fn line(&mut self) -> Result<&[u8], Unread> {
+    /// Reads a line and its CRLF; a lone CR or LF is invalid.
+    fn line(&mut self) -> Result<&[u8], ReadError> {
         let end = self.rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-        let Some(end) = end else { return Err(Unread::Incomplete) };
+        let Some(end) = end else { return Err(ReadError::Incomplete) };
         match &self.rest[end..] {
             [b'\r', b'\n', rest @ ..] => {
                 let line = &self.rest[..end];
                 self.rest = rest;
                 Ok(line)
             }
-            [b'\r'] => Err(Unread::Incomplete),
-            _ => Err(Unread::Invalid("a line end that is none")),
+            [b'\r'] => Err(ReadError::Incomplete),
+            _ => Err(ReadError::Invalid("a line end that is none")),
         }
     }
 
-    /// Reads field lines up to the empty one.
-    fn section(&mut self) -> Result<Fields, Unread> {
+    /// Reads field lines up to the empty line.
+    fn section(&mut self) -> Result<Fields, ReadError> {
         let mut fields = Fields::new();
         loop {
             let line = self.line()?;
             if line.is_empty() {
                 return Ok(fields);
             }
-            let colon = line.iter().position(|byte| *byte == b':').ok_or(Unread::Invalid("no colon"))?;
+            let colon = line.iter().position(|byte| *byte == b':').ok_or(ReadError::Invalid("no colon"))?;
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             if name.is_empty() || !name.iter().copied().all(is_token) {
-                return Err(Unread::Invalid("a field name"));
+                return Err(ReadError::Invalid("a field name"));
             }
             if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-                return Err(Unread::Invalid("a field value"));
+                return Err(ReadError::Invalid("a field value"));
             }
             fields.push((String::from_utf8_lossy(name).to_ascii_lowercase(), value.to_vec()));
         }
     }
 
-    fn take(&mut self, length: u64) -> Result<&[u8], Unread> {
-        let length = usize::try_from(length).map_err(|_| Unread::Incomplete)?;
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Unread::Incomplete)?;
+    fn take(&mut self, length: u64) -> Result<&[u8], ReadError> {
+        let length = usize::try_from(length).map_err(|_| ReadError::Incomplete)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(ReadError::Incomplete)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn chunks(&mut self, message: &mut Message) -> Result<(), Unread> {
+    fn chunks(&mut self, message: &mut Message) -> Result<(), ReadError> {
         loop {
             let line = self.line()?;
             let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -128,12 +128,12 @@ impl Reader<'_> {
             let is_clear = matches!(line[digits..].trim_ascii().first(), None | Some(b';'));
             let size = std::str::from_utf8(&line[..digits]).ok().filter(|_| is_clear);
             let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
-            match size.ok_or(Unread::Invalid("the size of a chunk"))? {
+            match size.ok_or(ReadError::Invalid("the size of a chunk"))? {
                 0 => break,
                 size => message.content.extend_from_slice(self.take(size)?),
             }
             if !self.line()?.is_empty() {
-                return Err(Unread::Invalid("the end of a chunk"));
+                return Err(ReadError::Invalid("the end of a chunk"));
             }
         }
         message.trailers = self.section()?;
@@ -147,26 +147,26 @@ impl Message {
         self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice()).collect()
     }
 
-    /// Returns whether it is coded with `chunked` alone.
-    fn is_chunked(&self) -> Result<bool, Unread> {
+    /// Returns whether the only transfer coding is `chunked`.
+    fn is_chunked(&self) -> Result<bool, ReadError> {
         match self.values("transfer-encoding")[..] {
             [] => Ok(false),
             [value] if value.eq_ignore_ascii_case(b"chunked") => Ok(true),
-            _ => Err(Unread::Invalid("a coding")),
+            _ => Err(ReadError::Invalid("a coding")),
         }
     }
 
-    /// Returns its length, be it stated several times.
-    fn length(&self) -> Result<Option<u64>, Unread> {
+    /// Returns the value of Content-Length, which may be repeated.
+    fn length(&self) -> Result<Option<u64>, ReadError> {
         let mut length = None;
         for value in self.values("content-length").iter().flat_map(|value| value.split(|byte| *byte == b','))
         {
             let text = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
             let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
             let number: Option<u64> = text.parse().ok().filter(|_| is_number);
-            let number = number.ok_or(Unread::Invalid("a length"))?;
+            let number = number.ok_or(ReadError::Invalid("a length"))?;
             if length.replace(number).is_some_and(|before| before != number) {
-                return Err(Unread::Invalid("two lengths"));
+                return Err(ReadError::Invalid("two lengths"));
             }
         }
         Ok(length)

@@ -1,54 +1,55 @@
-//! Requests: whatever a client sends, a backend reads the same requests in what it is sent.
+//! The property of requests: whatever a client sends, the backend reads the same requests.
 
-use super::gateway::{BodyRecord, CDN_ID, CLIENT, Passed, exchange};
-use super::reference::{Fields, Message, Reader, Side, Unread};
-use super::trailers::is_early;
+use super::gateway::{BodyRecord, CDN_ID, CLIENT, ForwardedRequest, exchange};
+use super::reference::{Fields, Message, MessageReader, ReadError, Side};
+use super::trailers::is_header_only;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-/// The most of a line that [`webgateway_process::StrictHttp`] keeps from one read to the next.
+/// The response of the backend.
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+/// The maximum part of a line that [`webgateway_process::StrictHttp`] keeps between two reads, in bytes.
 const LINE: usize = 128;
 
-/// The first byte is the size of the pieces that the rest, a client's stream, comes in.
+/// Checks the property. The first byte of the input is the size of pieces; the rest is the client's stream.
 pub(crate) fn requests(input: &[u8]) {
     let Some((piece, stream)) = input.split_first() else { return };
-    let whole = exchange(stream, ANSWER, usize::MAX);
-    for passed in &whole.passed {
-        is_as_sent(passed, stream);
-        is_clear(passed);
+    let whole = exchange(stream, RESPONSE, usize::MAX);
+    for forwarded in &whole.forwarded {
+        assert_same_as_sent(forwarded, stream);
+        assert_unambiguous(forwarded);
     }
     if stream.split(|byte| *byte == b'\n').any(|line| line.len() > LINE) {
         return;
     }
-    let cut = exchange(stream, ANSWER, usize::from(*piece));
-    assert_eq!(whole.passed.len(), cut.passed.len(), "in pieces of {piece}");
-    for (one, other) in whole.passed.iter().zip(&cut.passed) {
-        let in_short = |passed: &Passed| {
-            let body = passed.request.borrow();
-            let authority = passed.authority.clone();
-            (passed.method.clone(), passed.path.clone(), authority, body.data.clone(), body.is_broken)
+    let cut = exchange(stream, RESPONSE, usize::from(*piece));
+    assert_eq!(whole.forwarded.len(), cut.forwarded.len(), "in pieces of {piece}");
+    for (one, other) in whole.forwarded.iter().zip(&cut.forwarded) {
+        let in_short = |forwarded: &ForwardedRequest| {
+            let body = forwarded.request.borrow();
+            let authority = forwarded.authority.clone();
+            (forwarded.method.clone(), forwarded.path.clone(), authority, body.data.clone(), body.is_broken)
         };
         assert_eq!(in_short(one), in_short(other), "in pieces of {piece}");
     }
 }
 
-/// Checks that a strict reader finds this request in the client's stream, at its place.
-fn is_as_sent(passed: &Passed, stream: &[u8]) {
-    let body = passed.request.borrow();
-    let mut reader = Reader { rest: stream };
-    for _ in 0..passed.index {
+/// Checks that a strict parser reads this request from the client's stream, at the same position.
+fn assert_same_as_sent(forwarded: &ForwardedRequest, stream: &[u8]) {
+    let body = forwarded.request.borrow();
+    let mut reader = MessageReader { rest: stream };
+    for _ in 0..forwarded.index {
         let before = reader.message(Side::Client);
-        assert!(before.is_ok(), "before what was passed on: {before:?}");
+        assert!(before.is_ok(), "before what was forwarded on: {before:?}");
     }
     let message = match reader.message(Side::Client) {
         Ok(message) => message,
-        Err(Unread::Incomplete) => return assert!(body.is_broken, "cut off, but passed on as whole"),
-        Err(Unread::Invalid(_)) if body.is_broken => return,
-        Err(Unread::Invalid(what)) => unreachable!("{what} was passed on"),
+        Err(ReadError::Incomplete) => return assert!(body.is_broken, "cut off, but forwarded on as whole"),
+        Err(ReadError::Invalid(_)) if body.is_broken => return,
+        Err(ReadError::Invalid(what)) => unreachable!("{what} was forwarded on"),
     };
-    assert!(!body.is_broken, "{message:?} is not passed on");
+    assert!(!body.is_broken, "{message:?} is not forwarded on");
     assert_eq!(message.content, body.data);
-    assert_eq!(message.start[0], passed.method.as_str().as_bytes());
-    assert_eq!(path(&message.start[1]), passed.path.as_bytes());
+    assert_eq!(message.start[0], forwarded.method.as_str().as_bytes());
+    assert_eq!(path(&message.start[1]), forwarded.path.as_bytes());
     let trailers: Fields =
         body.trailers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let names = |fields: &Fields| {
@@ -59,7 +60,7 @@ fn is_as_sent(passed: &Passed, stream: &[u8]) {
     assert_eq!(names(&message.trailers), names(&trailers));
 }
 
-/// Returns the path and the query of a request's target (RFC 9112 §3.2), without the fragment that no client sends.
+/// Returns the path and the query of a request's target (RFC 9112 §3.2), without a fragment.
 fn path(target: &[u8]) -> Vec<u8> {
     let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
     if target.starts_with(b"/") || target == b"*" {
@@ -74,32 +75,32 @@ fn path(target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Checks that what the backend was sent is this one request, and can be read in one way only.
-fn is_clear(passed: &Passed) {
-    let (sent, body) = (passed.sent.borrow(), passed.request.borrow());
-    let mut reader = Reader { rest: &sent };
+/// Checks that the bytes sent to the backend are exactly this request, and unambiguous.
+fn assert_unambiguous(forwarded: &ForwardedRequest) {
+    let (sent, body) = (forwarded.sent.borrow(), forwarded.request.borrow());
+    let mut reader = MessageReader { rest: &sent };
     let message = match reader.message(Side::Client) {
         Ok(message) => message,
-        Err(Unread::Incomplete) => {
-            return assert!(body.is_broken, "the backend waits for the rest of {passed:?}");
+        Err(ReadError::Incomplete) => {
+            return assert!(body.is_broken, "the backend waits for the rest of {forwarded:?}");
         }
-        Err(Unread::Invalid(what)) => unreachable!("{what} is sent: {}", sent.escape_ascii()),
+        Err(ReadError::Invalid(what)) => unreachable!("{what} is sent: {}", sent.escape_ascii()),
     };
     assert!(!body.is_broken, "a part is sent as a whole: {}", sent.escape_ascii());
     assert!(reader.rest.is_empty(), "more than one request: {}", sent.escape_ascii());
     assert_eq!(
         message.start,
-        [passed.method.as_str(), &passed.path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
+        [forwarded.method.as_str(), &forwarded.path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
     );
     assert_eq!(message.content, body.data);
-    is_of_this_hop(&message, passed);
-    are_trailers(&message, &body);
+    assert_fields_of_hop(&message, forwarded);
+    assert_trailers(&message, &body);
 }
 
-fn is_of_this_hop(message: &Message, passed: &Passed) {
+fn assert_fields_of_hop(message: &Message, forwarded: &ForwardedRequest) {
     let ours: [(&str, &[u8]); 4] = [
-        ("host", &passed.authority),
-        ("x-forwarded-host", &passed.authority),
+        ("host", &forwarded.authority),
+        ("x-forwarded-host", &forwarded.authority),
         ("x-forwarded-for", CLIENT.as_bytes()),
         ("x-forwarded-proto", b"https"),
     ];
@@ -118,7 +119,7 @@ fn is_of_this_hop(message: &Message, passed: &Passed) {
             "content-length" => value == b"0" || !value.starts_with(b"0"),
             "trailer" => value
                 .split(|byte| *byte == b',')
-                .all(|name| !is_early(&name.trim_ascii().to_ascii_lowercase())),
+                .all(|name| !is_header_only(&name.trim_ascii().to_ascii_lowercase())),
             "keep-alive"
             | "proxy-connection"
             | "proxy-authenticate"
@@ -135,11 +136,11 @@ fn is_of_this_hop(message: &Message, passed: &Passed) {
     assert!(message.values("cookie").len() <= 1, "two cookies");
 }
 
-/// Checks that trailers are those of the client that may pass.
-fn are_trailers(message: &Message, body: &BodyRecord) {
+/// Checks that the trailers are the client's, without those that may not be forwarded.
+fn assert_trailers(message: &Message, body: &BodyRecord) {
     for (name, value) in &message.trailers {
         let mut values = body.trailers.get_all(name).iter();
-        assert!(values.any(|sent| sent.as_bytes() == value.as_slice()), "{name} is nobody's");
-        assert!(!is_early(name.as_bytes()) && !name.contains('_'), "{name} is a trailer");
+        assert!(values.any(|sent| sent.as_bytes() == value.as_slice()), "the client did not send {name}");
+        assert!(!is_header_only(name.as_bytes()) && !name.contains('_'), "{name} is a trailer");
     }
 }

@@ -1,4 +1,5 @@
-//! Trailers: a field may come as a trailer only if it may come as a header, and nothing depends on it.
+//! The property of trailers: a forwarded trailer is a field that would be forwarded as a header, and does not control
+//! the message.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -8,10 +9,10 @@ use super::gateway::{CDN_ID, CLIENT};
 use crate::http::framing::{Direction, TrailerRules};
 use crate::http::headers::{self, Forwarded};
 
-/// Returns whether a field decides on framing, routing, authentication or the use of the content (RFC 9110 §6.5.1), or is
-/// hop by hop (§7.6.1), so that it may be no trailer.
-pub(super) fn is_early(name: &[u8]) -> bool {
-    const EARLY: [&str; 24] = [
+/// Returns whether a field cannot be a trailer: it controls framing, routing, authentication or the processing of the
+/// content (RFC 9110 §6.5.1), or is hop by hop (§7.6.1).
+pub(super) fn is_header_only(name: &[u8]) -> bool {
+    const HEADER_ONLY: [&str; 24] = [
         "authorization",
         "cache-control",
         "cdn-loop",
@@ -37,10 +38,10 @@ pub(super) fn is_early(name: &[u8]) -> bool {
         "transfer-encoding",
         "upgrade",
     ];
-    EARLY.iter().any(|early| early.as_bytes() == name)
+    HEADER_ONLY.iter().any(|field| field.as_bytes() == name)
 }
 
-/// A line is a field; what is none is skipped.
+/// Checks the property. Each line of the input is a field; other lines are skipped.
 pub(crate) fn trailers(input: &[u8]) {
     let mut fields = HeaderMap::new();
     for line in input.split(|byte| *byte == b'\n') {
@@ -52,21 +53,21 @@ pub(crate) fn trailers(input: &[u8]) {
         fields.append(name, value);
     }
     for direction in [Direction::ToBackend, Direction::ToClient] {
-        let passed =
-            TrailerRules::of(&HeaderMap::new(), direction).passing(Frame::<Bytes>::trailers(fields.clone()));
-        let passed = passed.and_then(|frame| frame.into_trailers().ok());
-        assert!(passed.as_ref().is_none_or(|passed| !passed.is_empty()), "trailers without a field");
-        let passed = passed.unwrap_or_default();
-        for name in passed.keys() {
+        let forwarded = TrailerRules::from_head(&HeaderMap::new(), direction)
+            .filter(Frame::<Bytes>::trailers(fields.clone()));
+        let forwarded = forwarded.and_then(|frame| frame.into_trailers().ok());
+        assert!(forwarded.as_ref().is_none_or(|forwarded| !forwarded.is_empty()), "trailers without a field");
+        let forwarded = forwarded.unwrap_or_default();
+        for name in forwarded.keys() {
             let values = |fields: &HeaderMap| fields.get_all(name).iter().cloned().collect::<Vec<_>>();
-            assert_eq!(values(&passed), values(&fields), "{name}");
-            assert!(!is_early(name.as_str().as_bytes()), "{name} is a trailer");
+            assert_eq!(values(&forwarded), values(&fields), "{name}");
+            assert!(!is_header_only(name.as_str().as_bytes()), "{name} is a trailer");
             assert_eq!(values(&as_headers(&fields, name, direction)), values(&fields), "{name} is no header");
         }
     }
 }
 
-/// Returns the head that one field makes on this way.
+/// Returns the fields that are forwarded in this direction if `name` is a header.
 fn as_headers(fields: &HeaderMap, name: &HeaderName, direction: Direction) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.extend(fields.get_all(name).iter().map(|value| (name.clone(), value.clone())));

@@ -1,9 +1,9 @@
-//! Hellos made by hand: those that the TLS library refuses and a passthrough takes, and those that name nobody.
+//! Tests with hand-made ClientHellos: some that the TLS library refuses and a passthrough accepts, some without a name.
 
 use proptest::prelude::*;
 
 use super::super::tests::{real_hellos, rerecord};
-use super::super::{Hello, HelloError, Reader};
+use super::super::{ClientHello, HelloError, HelloReader};
 use super::*;
 
 const HOST: &str = "app.gateway.example.com";
@@ -45,11 +45,11 @@ fn hello(version: [u8; 2], compression: &[u8], extensions: &[Extension]) -> Vec<
     [&[RECORD_HANDSHAKE], &version[..], &vector16(&message)].concat()
 }
 
-fn read(bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
-    Reader::default().feed(bytes)
+fn read(bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
+    HelloReader::default().feed(bytes)
 }
 
-/// The hellos that the library refuses for what a passthrough's backend may well take.
+/// ClientHellos that the library refuses and a passthrough's backend may accept.
 fn refused_by_the_library() -> Vec<(&'static str, Vec<u8>)> {
     let signatures = (13, vector16(&[4, 3]));
     let tls12 = [3, 3];
@@ -67,9 +67,9 @@ fn refused_by_the_library() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_hello_that_the_library_refuses_has_a_name_at_its_last_byte_and_not_before() {
+fn a_hello_that_the_library_refuses_has_a_name_once_complete() {
     for (what, bytes) in refused_by_the_library() {
-        let mut reader = Reader::default();
+        let mut reader = HelloReader::default();
         for (i, byte) in bytes.iter().enumerate() {
             let Some(hello) = reader.feed(&[*byte]).unwrap() else {
                 assert!(i + 1 < bytes.len(), "{what}");
@@ -85,12 +85,12 @@ fn a_hello_that_the_library_refuses_has_a_name_at_its_last_byte_and_not_before()
 }
 
 #[test]
-fn its_records_do_not_matter() {
+fn fragmentation_into_records_does_not_matter() {
     for (what, bytes) in refused_by_the_library() {
         for size in [1, 2, 3, 4, 5, 7, 60] {
             let cut = rerecord(&bytes, size);
             for at in 0..cut.len() {
-                let mut reader = Reader::default();
+                let mut reader = HelloReader::default();
                 assert!(reader.feed(&cut[..at]).unwrap().is_none(), "{what} in records of {size} at {at}");
                 let hello = reader.feed(&cut[at..]).unwrap().unwrap();
                 assert_eq!(hello.sni.as_deref(), Some(HOST), "{what} in records of {size} at {at}");
@@ -111,7 +111,7 @@ fn names_are_read_as_the_library_reads_them() {
 }
 
 #[test]
-fn a_hello_that_names_nobody_or_two_is_refused() {
+fn a_hello_without_a_name_or_with_two_is_refused() {
     let beyond = |mut extension: Extension| {
         extension.1.push(0);
         extension
@@ -142,7 +142,7 @@ fn a_hello_that_names_nobody_or_two_is_refused() {
 fn real_hellos_are_read_as_the_library_reads_them() {
     for (name, bytes) in real_hellos() {
         let hello = read(&bytes).unwrap().unwrap();
-        let fields = Fields::read(&bytes).unwrap();
+        let fields = HelloFields::read(&bytes).unwrap();
         // An address is no name (RFC 6066 §3); the library leaves it out, and no route has it.
         if name != "openssl-ip-host" {
             assert_eq!(fields.sni, hello.sni, "{name}");
@@ -154,14 +154,14 @@ fn real_hellos_are_read_as_the_library_reads_them() {
 
 proptest! {
     #[test]
-    fn nothing_panics_it(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Fields::read(&bytes);
-        let _ = Fields::read(&[&[RECORD_HANDSHAKE, 3, 1][..], &vector16(&bytes)].concat());
+    fn no_input_panics_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = HelloFields::read(&bytes);
+        let _ = HelloFields::read(&[&[RECORD_HANDSHAKE, 3, 1][..], &vector16(&bytes)].concat());
     }
 
     /// A hello with some bytes changed is never for another name than the library reads.
     #[test]
-    fn changed_hellos_are_read_alike(changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6), which: usize) {
+    fn mutated_hellos_are_read_as_the_library_reads_them(changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6), which: usize) {
         let all = real_hellos();
         let (_, mut bytes) = all[which % all.len()].clone();
         for (at, value) in changes {
@@ -169,7 +169,7 @@ proptest! {
             bytes[at] = value;
         }
         if let Ok(Some(hello)) = read(&bytes) && hello.accepted.is_ok() {
-            let fields = Fields::read(&bytes).unwrap();
+            let fields = HelloFields::read(&bytes).unwrap();
             // A list with more than one host is none here.
             prop_assert!(hello.sni.is_none() || fields.sni.is_none() || fields.sni == hello.sni);
         }
