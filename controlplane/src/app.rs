@@ -15,8 +15,8 @@ use tracing::info;
 use webgateway_dns::{DnsMetrics, QuestionFilter};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
-    watch_reload,
+    Application, InheritedSockets, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify,
+    signals, watch_reload,
 };
 use webgateway_proto::feed::Settings;
 use webgateway_seal::{SecretKey, SecretKeyError};
@@ -154,7 +154,7 @@ impl Application for App {
     }
 
     /// Binds every listener, opens the store, sees to the first certificates and reads what the nodes shall hold.
-    async fn bind(config: Config, inherited: Inherited) -> Result<Self, AppError> {
+    async fn bind(config: Config, inherited: InheritedSockets) -> Result<Self, AppError> {
         let sockets = Sockets::open(&config, inherited).await?;
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();

@@ -15,7 +15,8 @@ pub use certificates::{
     RootCertificate,
 };
 pub use explain::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
+    BackendStatus, ExplainParams, NodeExplanation, Problem, RouteExplanation, ServedCertificateView,
+    WaitParams, WaitState,
 };
 pub use lists::{LONGEST_WAIT, MAX_PAGE, RouteList, RouteListParams};
 pub use methods::{
@@ -23,7 +24,7 @@ pub use methods::{
 };
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 pub use users::{
-    Limit, NoLimit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState,
+    Limit, QuotaView, SuspensionView, UnlimitedWord, UserList, UserListParams, UserQuota, UserRef, UserState,
     UserSuspend, UserView,
 };
 

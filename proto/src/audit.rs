@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::httpsig::{Evidence, NoEvidence};
+use crate::httpsig::{Evidence, EvidenceError};
 use crate::model::KeyId;
 
 /// The caller of what the gateway does by itself; no key has such a name.
@@ -74,7 +74,7 @@ pub struct AuditRecord {
 
 /// Why a record does not stand.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Broken {
+pub enum AuditChainError {
     /// It, or one before it, was changed, left out or put in.
     #[error("its hash is not that of what it says and of the record before it")]
     Hash,
@@ -92,7 +92,7 @@ pub enum Broken {
     OtherRequest,
     /// Its request proves nothing.
     #[error("the request proves nothing: {0}")]
-    Evidence(#[from] NoEvidence),
+    Evidence(#[from] EvidenceError),
     /// Somebody else signed.
     #[error("the request was signed by {0}")]
     OtherCaller(KeyId),
@@ -113,28 +113,28 @@ impl AuditRecord {
     }
 
     /// Checks it against the record before it and the request it came from.
-    pub fn check(&self, previous: Option<&str>, request: Option<&Evidence>) -> Result<(), Broken> {
+    pub fn check(&self, previous: Option<&str>, request: Option<&Evidence>) -> Result<(), AuditChainError> {
         match &self.hash {
-            None if previous.is_some() => return Err(Broken::Unchained),
+            None if previous.is_some() => return Err(AuditChainError::Unchained),
             None => return Ok(()),
-            Some(hash) if *hash != self.link(previous) => return Err(Broken::Hash),
+            Some(hash) if *hash != self.link(previous) => return Err(AuditChainError::Hash),
             Some(_) => {}
         }
         let Some(named) = &self.request else {
-            return if self.is_by_itself() { Ok(()) } else { Err(Broken::Unsigned) };
+            return if self.is_by_itself() { Ok(()) } else { Err(AuditChainError::Unsigned) };
         };
-        let request = request.ok_or(Broken::NoRequest)?;
+        let request = request.ok_or(AuditChainError::NoRequest)?;
         if request_hash(request) != *named {
-            return Err(Broken::OtherRequest);
+            return Err(AuditChainError::OtherRequest);
         }
         let signer = request.check()?;
         if signer.as_str() != self.caller {
-            return Err(Broken::OtherCaller(signer));
+            return Err(AuditChainError::OtherCaller(signer));
         }
         if calls(&request.body, &self.method) {
             Ok(())
         } else {
-            Err(Broken::OtherMethod(self.method.clone()))
+            Err(AuditChainError::OtherMethod(self.method.clone()))
         }
     }
 }
@@ -181,10 +181,10 @@ mod tests {
         let body = json!([{ "jsonrpc": "2.0", "method": method, "id": 1 }]).to_string();
         let mut request = Request::post("https://gw.example/rpc").body(Bytes::from(body)).unwrap();
         sign(&mut request, &key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-        let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
+        let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
         let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
         let keys = PublicKeys::from(key.public());
-        Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body())
+        Evidence::new(&signature.verify_any(&message, &keys).unwrap(), request.body())
     }
 
     fn record(id: u64, request: &Evidence, previous: Option<&str>) -> AuditRecord {
@@ -212,14 +212,14 @@ mod tests {
         let second = record(2, &request, first.hash.as_deref());
         assert_eq!(first.check(None, Some(&request)), Ok(()));
         assert_eq!(second.check(first.hash.as_deref(), Some(&request)), Ok(()));
-        assert_eq!(second.check(None, Some(&request)), Err(Broken::Hash), "the first was left out");
+        assert_eq!(second.check(None, Some(&request)), Err(AuditChainError::Hash), "the first was left out");
         let changed = AuditRecord { client: "400::2".into(), ..first.clone() };
-        assert_eq!(changed.check(None, Some(&request)), Err(Broken::Hash));
+        assert_eq!(changed.check(None, Some(&request)), Err(AuditChainError::Hash));
         let told = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<AuditRecord>(&told).unwrap().check(None, Some(&request)), Ok(()));
         let unchained = AuditRecord { hash: None, ..first.clone() };
         assert_eq!(unchained.check(None, None), Ok(()), "from before the chain");
-        assert_eq!(unchained.check(first.hash.as_deref(), None), Err(Broken::Unchained));
+        assert_eq!(unchained.check(first.hash.as_deref(), None), Err(AuditChainError::Unchained));
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
             AuditRecord { method: "routes.delete".into(), ..ended.clone() },
             AuditRecord { before: json!({ "suspended": true, "until": null }), ..ended.clone() },
         ] {
-            assert_eq!(check(forged.clone()), Err(Broken::Unsigned), "{forged:?}");
+            assert_eq!(check(forged.clone()), Err(AuditChainError::Unsigned), "{forged:?}");
         }
     }
 
@@ -250,14 +250,20 @@ mod tests {
     fn a_record_needs_the_very_request_it_came_from() {
         let request = request("routes.create");
         let good = record(1, &request, None);
-        assert_eq!(good.check(None, None), Err(Broken::NoRequest));
-        assert_eq!(good.check(None, Some(&self::request("routes.delete"))), Err(Broken::OtherRequest));
+        assert_eq!(good.check(None, None), Err(AuditChainError::NoRequest));
+        assert_eq!(
+            good.check(None, Some(&self::request("routes.delete"))),
+            Err(AuditChainError::OtherRequest)
+        );
         let delete = self::request("routes.delete");
         let forged = record(1, &delete, None);
-        assert_eq!(forged.check(None, Some(&delete)), Err(Broken::OtherMethod("routes.create".into())));
+        assert_eq!(
+            forged.check(None, Some(&delete)),
+            Err(AuditChainError::OtherMethod("routes.create".into()))
+        );
         let mut blamed = AuditRecord { caller: "user2.pub".into(), ..record(1, &request, None) };
         blamed.hash = Some(blamed.link(None));
         let signer = "user1.pub".parse().unwrap();
-        assert_eq!(blamed.check(None, Some(&request)), Err(Broken::OtherCaller(signer)));
+        assert_eq!(blamed.check(None, Some(&request)), Err(AuditChainError::OtherCaller(signer)));
     }
 }

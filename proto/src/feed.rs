@@ -7,11 +7,11 @@ pub(crate) use convert::fuzz;
 mod report;
 mod resource;
 
-pub use convert::{FromNode, InvalidMessage, ToNode, stored};
+pub use convert::{FromNode, InvalidMessageError, ToNode, stored};
 pub use report::{BackendHealth, Explanation, ServedCertificate};
 pub use resource::{
-    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, Held, Question, Resource, ResourceName,
-    Settings, TicketKey, TicketKeys,
+    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, FeedVersion, Question, Resource,
+    ResourceName, Settings, TicketKey, TicketKeys,
 };
 
 /// The DNS name in the certificate that the controlplane shows to its nodes, wherever it is.

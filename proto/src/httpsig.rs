@@ -6,8 +6,8 @@
 mod base;
 mod coverage;
 mod digest;
+mod error;
 mod evidence;
-mod failure;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz {
@@ -22,12 +22,12 @@ mod sign;
 mod time_source;
 mod verify;
 
-pub use base::{Message, UnknownComponent};
+pub use base::{ComponentError, Message};
 pub use coverage::{InvalidComponentError, RequiredComponent, accept_signature};
 pub use digest::{check_digest, content_digest};
-pub use evidence::{Evidence, NoEvidence};
-pub use failure::Failure;
-pub use key::{Algorithm, InvalidKey, InvalidKeysError, PrivateKey, PublicKey, PublicKeys, SkippedKey};
-pub use sign::{SignFailure, sign};
+pub use error::SignatureError;
+pub use evidence::{Evidence, EvidenceError};
+pub use key::{Algorithm, InvalidKeyError, InvalidKeysError, PrivateKey, PublicKey, PublicKeys, SkippedKey};
+pub use sign::{SignError, sign};
 pub use time_source::{FRESHNESS, TimeSource};
-pub use verify::{Candidate, MAX_SIGNATURES, Presented, Signed, candidates};
+pub use verify::{Candidate, MAX_SIGNATURES, RequestSignature, VerifiedSignature, candidates};

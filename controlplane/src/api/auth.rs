@@ -11,8 +11,8 @@ use http::{HeaderMap, Request, Uri};
 use thiserror::Error;
 use tracing::debug;
 use webgateway_proto::httpsig::{
-    Candidate, FRESHNESS, Failure, Message, Presented, PublicKeys, RequiredComponent, Signed, candidates,
-    check_digest,
+    Candidate, FRESHNESS, Message, PublicKeys, RequestSignature, RequiredComponent, SignatureError,
+    VerifiedSignature, candidates, check_digest,
 };
 use webgateway_proto::model::{Host, KeyId};
 
@@ -43,7 +43,7 @@ pub(crate) struct Verified {
     /// The key that did.
     pub key_id: KeyId,
     /// The text that was signed, and by which key.
-    pub signed: Signed,
+    pub signed: VerifiedSignature,
     nonce: Option<String>,
     /// The nonce, or what stands for it where a request must not be repeated.
     one_time_token: Option<String>,
@@ -65,7 +65,7 @@ pub(crate) type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthError>> +
 pub(crate) enum AuthError {
     /// The signature's own requirements.
     #[error(transparent)]
-    Signature(#[from] Failure),
+    Signature(#[from] SignatureError),
     /// No usable Host.
     #[error("the request has no single, well-formed Host")]
     NoAuthority,
@@ -115,16 +115,26 @@ impl AuthError {
     /// Returns how near a signature came to counting: of several, the client is told of the one that it can mend.
     const fn progress(&self) -> u8 {
         match self {
-            Self::Signature(Failure::Unsigned | Failure::Malformed(_) | Failure::Repeated(_)) => 0,
-            Self::Signature(Failure::TooMany(_) | Failure::Label) => 0,
+            Self::Signature(
+                SignatureError::Unsigned | SignatureError::Malformed(_) | SignatureError::Repeated(_),
+            ) => 0,
+            Self::Signature(SignatureError::TooMany(_) | SignatureError::Label) => 0,
             Self::UnknownKey(_) => 1,
-            Self::Signature(Failure::Param(_) | Failure::Undated | Failure::Uncovered(_)) => 2,
+            Self::Signature(
+                SignatureError::Param(_) | SignatureError::Undated | SignatureError::Uncovered(_),
+            ) => 2,
             Self::NoAuthority | Self::Authority(_) => 3,
-            Self::Signature(Failure::Old(..) | Failure::Future(..) | Failure::Expired(_)) => 4,
+            Self::Signature(
+                SignatureError::Old(..) | SignatureError::Future(..) | SignatureError::Expired(_),
+            ) => 4,
             Self::UnusableKey(..) => 5,
-            Self::Signature(Failure::Algorithm | Failure::Component(_)) => 6,
-            Self::Signature(Failure::Forged) => 7,
-            Self::Signature(Failure::DigestMissing | Failure::DigestMalformed | Failure::DigestMismatch) => 8,
+            Self::Signature(SignatureError::Algorithm | SignatureError::Component(_)) => 6,
+            Self::Signature(SignatureError::Forged) => 7,
+            Self::Signature(
+                SignatureError::DigestMissing
+                | SignatureError::DigestMalformed
+                | SignatureError::DigestMismatch,
+            ) => 8,
             Self::NonceNeeded | Self::Replayed | Self::Several { .. } => 8,
             Self::KeysAway(..) | Self::Store(_) => 9,
         }
@@ -167,7 +177,7 @@ impl Authenticator {
         let message = Message { method: request.method(), uri: &uri, headers };
         let count = candidates.len();
         let mut nearest: Option<((bool, u8), String, AuthError)> = None;
-        for Candidate { label, presented } in candidates {
+        for Candidate { label, signature: presented } in candidates {
             let admitted = match &presented {
                 Ok(presented) => self.admit(presented, &message, request.body(), origin).await,
                 Err(failure) => Err(failure.clone().into()),
@@ -185,12 +195,12 @@ impl Authenticator {
             }
         }
         // There is one signature at least.
-        let (_, label, best) = nearest.ok_or(Failure::Unsigned)?;
+        let (_, label, best) = nearest.ok_or(SignatureError::Unsigned)?;
         Err(AuthError::Several { count, label, best: Box::new(best) })
     }
 
     /// Returns true if it may be a client's: a proxy on the way has a key that nobody put here.
-    async fn is_of_known_key(&self, presented: &Result<Presented, Failure>) -> bool {
+    async fn is_of_known_key(&self, presented: &Result<RequestSignature, SignatureError>) -> bool {
         match presented {
             Ok(presented) => !matches!(self.keys.find(presented.key_id()).await, Ok(None)),
             Err(_) => false,
@@ -200,7 +210,7 @@ impl Authenticator {
     /// Holds one signature against every requirement.
     async fn admit(
         &self,
-        presented: &Presented,
+        presented: &RequestSignature,
         message: &Message<'_>,
         body: &[u8],
         origin: Origin,
@@ -248,9 +258,9 @@ impl Authenticator {
     /// A key that was replaced a moment ago may be known here by its old self: looked for once more.
     async fn admit_signature(
         &self,
-        presented: &Presented,
+        presented: &RequestSignature,
         message: &Message<'_>,
-    ) -> Result<Signed, AuthError> {
+    ) -> Result<VerifiedSignature, AuthError> {
         let id = presented.key_id();
         let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthError::from);
         let unusable = |error| match error {
@@ -262,12 +272,13 @@ impl Authenticator {
             None => Err(AuthError::UnknownKey(id.clone())),
         };
         match verified {
-            Err(AuthError::Signature(Failure::Forged | Failure::Algorithm) | AuthError::UnknownKey(_)) => {
-                match self.keys.find_again(id).await.map_err(unusable)? {
-                    Some(keys) => verify(&keys),
-                    None => verified,
-                }
-            }
+            Err(
+                AuthError::Signature(SignatureError::Forged | SignatureError::Algorithm)
+                | AuthError::UnknownKey(_),
+            ) => match self.keys.find_again(id).await.map_err(unusable)? {
+                Some(keys) => verify(&keys),
+                None => verified,
+            },
             verified => verified,
         }
     }

@@ -10,8 +10,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use tracing::{error, warn};
 use webgateway_proto::api::jsonrpc::{ErrorData, ErrorObject};
-use webgateway_proto::httpsig::Failure;
-use webgateway_proto::model::{HealthCheck, InvalidBackends, UnsuitableOptionError};
+use webgateway_proto::httpsig::SignatureError;
+use webgateway_proto::model::{HealthCheck, InvalidBackendsError, UnsuitableOptionError};
 
 pub(super) use self::kind::Kind;
 use super::auth::AuthError;
@@ -172,12 +172,12 @@ fn node(refusal: &NodeRefusal) -> Row {
     }
 }
 
-fn backends(invalid: &InvalidBackends) -> Row {
+fn backends(invalid: &InvalidBackendsError) -> Row {
     let kind = match invalid {
-        InvalidBackends::None => Kind::BackendMissing,
-        InvalidBackends::TooMany(_) => Kind::TooManyBackends,
-        InvalidBackends::Duplicate(_) => Kind::DuplicateBackend,
-        InvalidBackends::Backend(_) => Kind::InvalidBackend,
+        InvalidBackendsError::None => Kind::BackendMissing,
+        InvalidBackendsError::TooMany(_) => Kind::TooManyBackends,
+        InvalidBackendsError::Duplicate(_) => Kind::DuplicateBackend,
+        InvalidBackendsError::Backend(_) => Kind::InvalidBackend,
     };
     Row::new(kind).field("backends")
 }
@@ -348,27 +348,31 @@ fn replayed() -> Row {
     Row::new(Kind::Replayed).field("nonce").hint(hint)
 }
 
-fn signature(failure: &Failure) -> Row {
+fn signature(failure: &SignatureError) -> Row {
     match failure {
-        Failure::Unsigned => {
+        SignatureError::Unsigned => {
             Row::new(Kind::Unsigned).hint("sign it as RFC 9421 says; gwctl does with --id and --key")
         }
-        Failure::Malformed(field) => Row::new(Kind::SignatureMalformed).field(field),
-        Failure::Repeated(_) | Failure::TooMany(_) => Row::new(Kind::SeveralSignatures).field("signature"),
-        Failure::Label => Row::new(Kind::LabelMismatch).field("signature"),
-        Failure::Param(field) => Row::new(Kind::SignatureParameter).field(field),
-        Failure::Undated => Row::new(Kind::SignatureParameter).field("created"),
-        Failure::Uncovered(component) => {
+        SignatureError::Malformed(field) => Row::new(Kind::SignatureMalformed).field(field),
+        SignatureError::Repeated(_) | SignatureError::TooMany(_) => {
+            Row::new(Kind::SeveralSignatures).field("signature")
+        }
+        SignatureError::Label => Row::new(Kind::LabelMismatch).field("signature"),
+        SignatureError::Param(field) => Row::new(Kind::SignatureParameter).field(field),
+        SignatureError::Undated => Row::new(Kind::SignatureParameter).field("created"),
+        SignatureError::Uncovered(component) => {
             Row { field: Some(component.clone().into()), ..Row::new(Kind::NotCovered) }
         }
-        Failure::Component(_) => Row::new(Kind::Component).field("signature-input"),
-        Failure::Old(source, _) | Failure::Future(source, _) => Row::new(Kind::Stale).field(source.as_str()),
-        Failure::Expired(_) => Row::new(Kind::Expired).field("expires"),
-        Failure::Algorithm => Row::new(Kind::Algorithm).field("alg"),
-        Failure::DigestMissing => Row::new(Kind::DigestMissing).field("content-digest"),
-        Failure::DigestMalformed => Row::new(Kind::DigestMalformed).field("content-digest"),
-        Failure::DigestMismatch => Row::new(Kind::DigestMismatch).field("content-digest"),
-        Failure::Forged => {
+        SignatureError::Component(_) => Row::new(Kind::Component).field("signature-input"),
+        SignatureError::Old(source, _) | SignatureError::Future(source, _) => {
+            Row::new(Kind::Stale).field(source.as_str())
+        }
+        SignatureError::Expired(_) => Row::new(Kind::Expired).field("expires"),
+        SignatureError::Algorithm => Row::new(Kind::Algorithm).field("alg"),
+        SignatureError::DigestMissing => Row::new(Kind::DigestMissing).field("content-digest"),
+        SignatureError::DigestMalformed => Row::new(Kind::DigestMalformed).field("content-digest"),
+        SignatureError::DigestMismatch => Row::new(Kind::DigestMismatch).field("content-digest"),
+        SignatureError::Forged => {
             Row::new(Kind::Forged).field("signature").hint("is it the private half of that key?")
         }
     }

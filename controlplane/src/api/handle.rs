@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use webgateway_process::Stop;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
-use webgateway_proto::httpsig::{Evidence, Failure, RequiredComponent, accept_signature};
+use webgateway_proto::httpsig::{Evidence, RequiredComponent, SignatureError, accept_signature};
 
 use super::auth::{AuthError, Authenticator, NonceReservation, Origin, Persisted};
 use super::fault::{self, HttpError, unread};
@@ -166,7 +166,7 @@ impl Api {
             // Their answers are larger than they are: a stranger gets few at a time.
             let is_open = body.calls().count() <= MAX_UNSIGNED
                 && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
-            let unsigned = || AuthError::Signature(Failure::Unsigned);
+            let unsigned = || AuthError::Signature(SignatureError::Unsigned);
             return if is_open {
                 Ok(AdmittedRequest {
                     body,

@@ -20,8 +20,8 @@ use webgateway_process::accept::{Acceptor, Unbounded};
 use webgateway_process::client_io::{ClientIo, ClientState, Protocol, discard};
 use webgateway_process::listen::{self, ListenOptions};
 use webgateway_process::{
-    AnswerBody, BindError, HeldMemory, Network, NetworkMemory, Slot, Slots, Stop, StrictHttp, Tasks,
-    most_clients,
+    BindError, ExpiringBody, MemoryReservation, Network, NetworkMemory, Slot, Slots, Stop, StrictHttp, Tasks,
+    max_clients,
 };
 use webgateway_proto::api::MAX_BODY;
 
@@ -92,7 +92,7 @@ impl RpcServer {
             admission: Unbounded,
             errors: tasks.metrics().accept_errors("rpc"),
         };
-        let connections = Slots::new(MAX_CONNECTIONS.min(most_clients()), usize::MAX);
+        let connections = Slots::new(MAX_CONNECTIONS.min(max_clients()), usize::MAX);
         let (received, answers) = (NetworkMemory::new(RECEIVED), NetworkMemory::new(ANSWERS));
         let accepting = acceptor.run(|stream, peer: SocketAddr, ()| {
             let (slot, _) = connections.take_or_evict(Network::of(peer.ip()));
@@ -215,14 +215,18 @@ impl Client {
     }
 
     /// Returns the body of an answer, which the client has a bounded time to read.
-    fn body(&self, bytes: Bytes) -> AnswerBody {
-        let (body, guard) = AnswerBody::new(bytes, self.answers.of(self.peer.ip()), READ_TIMEOUT);
+    fn body(&self, bytes: Bytes) -> ExpiringBody {
+        let (body, guard) = ExpiringBody::new(bytes, self.answers.of(self.peer.ip()), READ_TIMEOUT);
         self.tasks.spawn("rpc answer", guard);
         body
     }
 
     /// Reads a whole body, and returns it with its memory. What it does not take of one is discarded, so that the client gets to read the refusal.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<(Bytes, HeldMemory), HttpError> {
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        mut body: Incoming,
+    ) -> Result<(Bytes, MemoryReservation), HttpError> {
         // What is announced as too large is not waited for.
         if body.size_hint().lower() > MAX_BODY as u64 {
             // A client that expects to be asked for it does not send it now.
@@ -241,7 +245,7 @@ impl Client {
         read
     }
 
-    async fn collect(&self, body: &mut Incoming) -> Result<(Bytes, HeldMemory), HttpError> {
+    async fn collect(&self, body: &mut Incoming) -> Result<(Bytes, MemoryReservation), HttpError> {
         let (mut collected, mut held) = (BytesMut::new(), self.received.of(self.peer.ip()));
         loop {
             let frame = tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use webgateway_proto::model::{Host, InvalidHost, Mode};
+use webgateway_proto::model::{Host, InvalidHostError, Mode};
 
 use super::refusal::Refusal;
 
@@ -60,10 +60,10 @@ impl HostPolicy {
     fn subdomain(&self, label: &str) -> Result<Host, Refusal> {
         refuse_challenge("subdomain", label)?;
         if label.is_empty() {
-            return Err(Refusal::InvalidHost("subdomain", InvalidHost::Empty));
+            return Err(Refusal::InvalidHost("subdomain", InvalidHostError::Empty));
         }
         let host = self.base.child(label).map_err(|error| match error {
-            InvalidHost::Forbidden(_) if label.contains('.') => Refusal::NotALabel(label.to_owned()),
+            InvalidHostError::Forbidden(_) if label.contains('.') => Refusal::NotALabel(label.to_owned()),
             error => Refusal::InvalidHost("subdomain", error),
         })?;
         // Unicode has more than one dot.

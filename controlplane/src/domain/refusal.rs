@@ -3,8 +3,9 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
-    Backend, Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
-    InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId, Suspension, UnsuitableOptionError,
+    Backend, Host, InvalidBackendsError, InvalidHostError, InvalidKeyIdError, InvalidNodeNameError,
+    InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId, NodeName, RouteId, Suspension,
+    UnsuitableOptionError,
 };
 
 use crate::clock::rfc3339;
@@ -21,7 +22,7 @@ pub(crate) enum Refusal {
     TwoHosts,
     /// A host that is none, in the param named.
     #[error("{1}")]
-    InvalidHost(&'static str, InvalidHost),
+    InvalidHost(&'static str, InvalidHostError),
     /// More than one label, or less.
     #[error("`{0}` is not one label: give a name such as `myapp`, or the whole host as `fqdn`")]
     NotALabel(String),
@@ -39,7 +40,7 @@ pub(crate) enum Refusal {
     PassthroughSubdomain,
     /// Backends that are none, or not allowed.
     #[error(transparent)]
-    Backends(#[from] InvalidBackends),
+    Backends(#[from] InvalidBackendsError),
     /// A backend that is the gateway itself.
     #[error("`{0}` is a listener of this gateway itself: a route cannot lead back to it")]
     OwnListener(Backend),
@@ -48,10 +49,10 @@ pub(crate) enum Refusal {
     UnsuitableOption(#[from] UnsuitableOptionError),
     /// An id that is none.
     #[error(transparent)]
-    RouteId(#[from] InvalidRouteId),
+    RouteId(#[from] InvalidRouteIdError),
     /// A key id that is none.
     #[error(transparent)]
-    KeyId(#[from] InvalidKeyId),
+    KeyId(#[from] InvalidKeyIdError),
     /// Another route has the host; the caller's own one is named.
     #[error("the host `{host}` is taken{}", own.map(|id| format!(" by your own route {id}")).unwrap_or_default())]
     HostTaken {
@@ -125,7 +126,7 @@ pub(crate) enum UserRefusal {
     SuspendAdmin,
     /// A reason that is none.
     #[error(transparent)]
-    Reason(#[from] InvalidReason),
+    Reason(#[from] InvalidReasonError),
     /// A time that is none.
     #[error("`until` is not a time: write it as RFC 3339 says, such as 2030-01-31T12:00:00Z")]
     Until,
@@ -168,10 +169,10 @@ pub(crate) enum UserRefusal {
 pub(crate) enum NodeRefusal {
     /// A node's name that is none.
     #[error(transparent)]
-    Name(#[from] InvalidNodeName),
+    Name(#[from] InvalidNodeNameError),
     /// An address that is none.
     #[error(transparent)]
-    Address(#[from] InvalidRemoteAddress),
+    Address(#[from] InvalidRemoteAddressError),
     /// There is no listener for remote nodes.
     #[error("this gateway takes no remote nodes: `[feed] listen` has no address:port")]
     NoRemoteNodes,

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use webgateway_proto::feed::{Held, ResourceName};
+use webgateway_proto::feed::{FeedVersion, ResourceName};
 
 use crate::store::change::{Change, ChangeSet};
 use crate::store::history::{EpochHistory, NodePosition};
@@ -47,8 +47,8 @@ impl Catalog {
 
     /// What a node that applied all of it stands at.
     #[must_use]
-    pub(crate) fn held(&self) -> Held {
-        Held { epoch: self.history.epoch().to_owned(), version: self.version }
+    pub(crate) fn held(&self) -> FeedVersion {
+        FeedVersion { epoch: self.history.epoch().to_owned(), version: self.version }
     }
 
     /// The version at which a resource last changed or was removed, if it is remembered.
@@ -66,13 +66,13 @@ impl Catalog {
 
     /// Whether a node that stands at `held` can be told the difference alone.
     #[must_use]
-    pub(crate) fn knows(&self, held: &Held) -> bool {
+    pub(crate) fn knows(&self, held: &FeedVersion) -> bool {
         held.version >= self.floor && self.position(held) == NodePosition::Known
     }
 
     /// Where in the database's past a node stands that holds this.
     #[must_use]
-    pub(crate) fn position(&self, held: &Held) -> NodePosition {
+    pub(crate) fn position(&self, held: &FeedVersion) -> NodePosition {
         self.history.locate(held, self.version)
     }
 
@@ -148,7 +148,7 @@ mod tests {
     fn a_difference_is_told_only_from_a_version_of_its_own() {
         let mut catalog = Catalog::new(history("e"), 3);
         catalog.apply(ChangeSet { version: 5, changed: vec![] });
-        let held = |epoch: &str, version| Held { epoch: epoch.into(), version };
+        let held = |epoch: &str, version| FeedVersion { epoch: epoch.into(), version };
         assert!(catalog.knows(&held("e", 3)) && catalog.knows(&held("e", 5)));
         assert!(!catalog.knows(&held("e", 2)), "before the floor");
         assert!(!catalog.knows(&held("e", 6)), "from the future");
@@ -162,11 +162,11 @@ mod tests {
         let changed = (1..=many).map(|i| remove(i, i)).collect();
         catalog.apply(ChangeSet { version: many, changed });
         assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES as usize);
-        assert!(!catalog.knows(&Held { epoch: "e".into(), version: 9 }));
-        assert!(catalog.knows(&Held { epoch: "e".into(), version: 10 }));
+        assert!(!catalog.knows(&FeedVersion { epoch: "e".into(), version: 9 }));
+        assert!(catalog.knows(&FeedVersion { epoch: "e".into(), version: 10 }));
         catalog.forget_until(many - 5);
         assert_eq!(catalog.since(0).count(), 5);
-        assert!(!catalog.knows(&Held { epoch: "e".into(), version: many - 6 }));
-        assert!(catalog.knows(&Held { epoch: "e".into(), version: many - 5 }));
+        assert!(!catalog.knows(&FeedVersion { epoch: "e".into(), version: many - 6 }));
+        assert!(catalog.knows(&FeedVersion { epoch: "e".into(), version: many - 5 }));
     }
 }

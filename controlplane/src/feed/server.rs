@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
-use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, MAX_BODY, Question, ToNode, wire};
+use webgateway_proto::feed::{ApiCall, ApiReply, FeedVersion, FromNode, MAX_BODY, Question, ToNode, wire};
 
 use self::stream::{Stream, StreamEndError};
 use super::catalog::Catalog;
@@ -102,7 +102,7 @@ pub(crate) struct Remote {
 struct Known {
     connected: Connected,
     standing: Membership,
-    held: Option<Held>,
+    held: Option<FeedVersion>,
 }
 
 type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
@@ -234,7 +234,7 @@ impl FeedService {
 }
 
 /// Warns the operator of a node that holds more than the database has.
-fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
+fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&FeedVersion>) {
     let Some(held) = held else { return };
     if let NodePosition::Ahead { last } = catalog.position(held) {
         let knows = held.version;

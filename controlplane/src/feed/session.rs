@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use webgateway_proto::feed::Held;
+use webgateway_proto::feed::FeedVersion;
 
 use super::catalog::Catalog;
 use super::diff::{Batch, diff};
@@ -17,9 +17,9 @@ const MAX_REASON: usize = 300;
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     /// What the next batch starts from; `None` before the first is acknowledged and the node held nothing.
-    told: Option<Held>,
+    told: Option<FeedVersion>,
     greeted: bool,
-    awaited: Option<Held>,
+    awaited: Option<FeedVersion>,
     acked: u64,
     clean: u64,
     rejects: BTreeMap<String, String>,
@@ -37,7 +37,7 @@ pub(crate) enum ProtocolError {
 impl Session {
     /// A node that says it holds this.
     #[must_use]
-    pub(crate) fn new(held: Option<Held>) -> Self {
+    pub(crate) fn new(held: Option<FeedVersion>) -> Self {
         Self { told: held, ..Self::default() }
     }
 

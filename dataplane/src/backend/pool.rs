@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::trace;
-use webgateway_process::{AnswerHeads, LocalTasks, StrictAnswers};
+use webgateway_process::{LocalTasks, ResponseHeads, StrictResponses};
 
 use super::stream::BackendStream;
 use crate::clock::TICK;
@@ -44,7 +44,7 @@ pub(crate) struct BackendConnection<B> {
     /// The sender of its requests.
     pub sender: SendRequest<B>,
     /// The heads of its answers.
-    pub heads: AnswerHeads,
+    pub heads: ResponseHeads,
     /// The trailers of the request that is sent.
     pub trailers: TrailerSlot,
     /// The time that a request takes to get there and its answer to get back, at most.
@@ -150,8 +150,9 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (round_trip, heads, trailers) = (stream.round_trip(), AnswerHeads::default(), TrailerSlot::default());
-    let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
+    let (round_trip, heads, trailers) =
+        (stream.round_trip(), ResponseHeads::default(), TrailerSlot::default());
+    let io = TrailerIo::new(StrictResponses::new(stream, heads.clone()), trailers.clone());
     let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use thiserror::Error;
-use webgateway_process::{BindError, Inherited, InheritedError};
+use webgateway_process::{BindError, InheritedError, InheritedSockets};
 
 use super::listener::{Purpose, bind};
 
@@ -30,7 +30,7 @@ pub enum ListenError {
     Bind(#[from] BindError),
     /// Sockets from systemd cannot be used.
     #[error(transparent)]
-    Inherited(#[from] InheritedError),
+    InheritedSockets(#[from] InheritedError),
     /// Sockets from systemd cannot be shared.
     #[error("the sockets `{0}` that systemd passes cannot be shared by the workers: {1}")]
     Share(&'static str, io::Error),
@@ -41,7 +41,7 @@ pub enum ListenError {
 
 /// Listens for `purpose`: on the sockets of its name that systemd passes, or else at `addresses`.
 pub(crate) fn listen(
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
     purpose: Purpose,
     addresses: &[IpAddr],
     workers: usize,

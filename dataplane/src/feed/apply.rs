@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
-use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
+use webgateway_proto::feed::{FeedVersion, Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::{CertificateId, Prefixes, RouteId};
 
 use crate::connections::RouteClosed;
@@ -46,7 +46,7 @@ pub(crate) struct Reject {
 #[derive(Debug)]
 pub(crate) struct Complete {
     batch: Batch,
-    held: Held,
+    held: FeedVersion,
 }
 
 /// Puts a batch together from the messages of the feed.
@@ -77,7 +77,7 @@ impl Reject {
 
 impl Complete {
     /// Returns a full batch of these messages.
-    pub(crate) fn full(messages: Vec<ToNode>, held: Held) -> Self {
+    pub(crate) fn full(messages: Vec<ToNode>, held: FeedVersion) -> Self {
         let mut batch = Batch { full: true, ..Batch::default() };
         messages.into_iter().for_each(|message| batch.take(message, &Snapshot::default()));
         Self { batch, held }
@@ -289,7 +289,7 @@ impl Applied {
     }
 
     /// A version of which something was rejected is not held: what was rejected comes again after a reconnect.
-    fn stand_at(&mut self, held: Held) {
+    fn stand_at(&mut self, held: FeedVersion) {
         if self.snapshot.rejected.is_empty() {
             self.snapshot.held = Some(held);
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tower::service_fn;
 use webgateway_proto::feed::wire;
-use webgateway_proto::model::{InvalidNodeName, JoinToken, RemoteAddress};
+use webgateway_proto::model::{InvalidNodeNameError, JoinToken, RemoteAddress};
 
 use super::link::{http2, root, shake_hands};
 use crate::identity::{Granted, is_about_time, is_wrong_authority};
@@ -53,7 +53,7 @@ pub enum NotGranted {
     Timeout,
     /// It calls the node something that is no name.
     #[error("the controlplane's answer cannot be used: {0}")]
-    Name(#[from] InvalidNodeName),
+    Name(#[from] InvalidNodeNameError),
 }
 
 /// Joins with a token: its secret goes only to who has the token's CA, over TLS.

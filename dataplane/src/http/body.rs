@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
-use webgateway_process::{AnswerBody, AnswerLostError};
+use webgateway_process::{BodyExpiredError, ExpiringBody};
 
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
@@ -28,7 +28,7 @@ pub(crate) enum BodyError {
     Peer(#[from] hyper::Error),
     /// The client did not read the API's answer in time.
     #[error(transparent)]
-    Lost(#[from] AnswerLostError),
+    Lost(#[from] BodyExpiredError),
     /// The backend sent nothing for too long.
     #[error("the backend fell silent")]
     Timeout,
@@ -61,7 +61,7 @@ pub(crate) enum ResponseBody {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The API's.
-    Api(AnswerBody),
+    Api(ExpiringBody),
     /// The backend's.
     Backend(Box<BackendBody>),
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tracing::debug;
-use webgateway_process::AnswerHeads;
+use webgateway_process::ResponseHeads;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
@@ -192,7 +192,7 @@ async fn in_time<T>(
     .await
 }
 
-fn unanswered(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
+fn unanswered(mut failed: TrySendError<Request<RequestBody>>, heads: &ResponseHeads) -> SendError {
     let head = heads.error().filter(|_| failed.error().is_parse()).cloned();
     let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::Head);
     match failed.take_message() {

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::descriptors;
-use crate::inherited::{Inherited, InheritedError};
+use crate::inherited::{InheritedError, InheritedSockets};
 use crate::log::{self, LogLevelError};
 use crate::settings::{self, Program, SettingsError};
 
@@ -44,7 +44,10 @@ pub trait Application: Sized {
     fn runtime() -> Builder;
 
     /// Binds every listener and builds what runs.
-    fn bind(config: Self::Config, inherited: Inherited) -> impl Future<Output = Result<Self, Self::Error>>;
+    fn bind(
+        config: Self::Config,
+        inherited: InheritedSockets,
+    ) -> impl Future<Output = Result<Self, Self::Error>>;
 
     /// Runs until the process is told to stop, or something essential fails.
     fn run(self) -> impl Future<Output = Result<(), Self::Error>>;
@@ -69,7 +72,7 @@ enum ConfigureError<E: Error + 'static> {
     LogLevel(#[from] LogLevelError),
     /// The sockets that the service manager passes cannot be used.
     #[error(transparent)]
-    Inherited(#[from] InheritedError),
+    InheritedSockets(#[from] InheritedError),
 }
 
 /// The process failed.
@@ -87,7 +90,7 @@ enum RunError<E: Error + 'static> {
 enum Order<C> {
     Nothing,
     Act(C, String),
-    Run(C, Inherited),
+    Run(C, InheritedSockets),
 }
 
 /// Runs a process to its end: this is its `main`.
@@ -115,7 +118,7 @@ fn read<A: Application>() -> Result<Order<A::Config>, ConfigureError<A::ConfigEr
             Order::Nothing
         }
         (false, Some(argument)) => Order::Act(config, argument),
-        (false, None) => Order::Run(config, Inherited::take(A::SOCKETS)?),
+        (false, None) => Order::Run(config, InheritedSockets::take(A::SOCKETS)?),
     })
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn raise_limit() -> u64 {
 
 /// Returns the number of clients that can be served at once, each with one more descriptor for its backend.
 #[must_use]
-pub fn most_clients() -> usize {
+pub fn max_clients() -> usize {
     clients(limit())
 }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 /// Sockets passed by systemd (sd_listen_fds(3)) and not taken yet, each with its `FileDescriptorName`.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<(String, Socket)>);
+pub struct InheritedSockets(Vec<(String, Socket)>);
 
 /// The sockets that systemd passes cannot be used.
 #[derive(Debug, Error)]
@@ -69,7 +69,7 @@ enum Kind {
     Other,
 }
 
-impl Inherited {
+impl InheritedSockets {
     /// Takes all that systemd passes to this process, once; afterwards, and without systemd, there is none.
     ///
     /// Call it first in `main`: what else opens files must not come before. A name that is not in `known` is an error.
@@ -184,9 +184,9 @@ mod tests {
         Socket::new(Domain::IPV6, Type::STREAM, None).unwrap()
     }
 
-    fn passed(sockets: Vec<(&str, Socket)>) -> Result<Inherited, InheritedError> {
+    fn passed(sockets: Vec<(&str, Socket)>) -> Result<InheritedSockets, InheritedError> {
         let named = sockets.into_iter().map(|(name, socket)| (name.to_owned(), socket));
-        Inherited::from_named(named.collect(), &["https", "dns"])
+        InheritedSockets::from_named(named.collect(), &["https", "dns"])
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct NetworkMemory(Slots<Network>);
 
 /// The memory that one client's body takes; given back when dropped.
 #[derive(Debug)]
-pub struct HeldMemory {
+pub struct MemoryReservation {
     memory: Slots<Network>,
     network: Network,
     chunks: Vec<Slot<Network>>,
@@ -32,12 +32,12 @@ impl NetworkMemory {
 
     /// Begins to hold memory for the client at `address`: none yet.
     #[must_use]
-    pub fn of(&self, address: IpAddr) -> HeldMemory {
-        HeldMemory { memory: self.0.clone(), network: Network::of(address), chunks: Vec::new() }
+    pub fn of(&self, address: IpAddr) -> MemoryReservation {
+        MemoryReservation { memory: self.0.clone(), network: Network::of(address), chunks: Vec::new() }
     }
 }
 
-impl HeldMemory {
+impl MemoryReservation {
     /// Takes the memory for `bytes` in all. Where none is left, the network that holds most loses some of its oldest body.
     pub fn grow(&mut self, bytes: usize) {
         while self.chunks.len() * CHUNK < bytes {
@@ -67,13 +67,13 @@ mod tests {
     const ALL: usize = 32 * LARGEST;
     const LARGEST: usize = 1024 * 1024;
 
-    fn body(memory: &NetworkMemory, network: u8, bytes: usize) -> HeldMemory {
+    fn body(memory: &NetworkMemory, network: u8, bytes: usize) -> MemoryReservation {
         let mut body = memory.of(Ipv4Addr::new(192, 0, network, 1).into());
         body.grow(bytes);
         body
     }
 
-    fn is_evicted(body: &mut HeldMemory) -> bool {
+    fn is_evicted(body: &mut MemoryReservation) -> bool {
         body.evicted().now_or_never().is_some()
     }
 
@@ -81,11 +81,13 @@ mod tests {
     fn a_network_with_bodies_that_never_end_keeps_no_other_out() {
         let memory = NetworkMemory::new(ALL);
         let mut early = body(&memory, 1, LARGEST);
-        let mut flood: Vec<HeldMemory> = (0..2 * ALL / LARGEST).map(|_| body(&memory, 2, LARGEST)).collect();
-        let mut late: Vec<HeldMemory> = (3..9).map(|network| body(&memory, network, LARGEST)).collect();
+        let mut flood: Vec<MemoryReservation> =
+            (0..2 * ALL / LARGEST).map(|_| body(&memory, 2, LARGEST)).collect();
+        let mut late: Vec<MemoryReservation> =
+            (3..9).map(|network| body(&memory, network, LARGEST)).collect();
         assert!(!is_evicted(&mut early) && !late.iter_mut().any(is_evicted));
         assert!(is_evicted(&mut flood[0]), "the oldest of the network that holds most");
-        let mut small: Vec<HeldMemory> = (10..20).map(|network| body(&memory, network, 100)).collect();
+        let mut small: Vec<MemoryReservation> = (10..20).map(|network| body(&memory, network, 100)).collect();
         assert!(!small.iter_mut().chain([&mut early]).any(is_evicted));
     }
 
@@ -93,11 +95,12 @@ mod tests {
     fn a_body_takes_what_it_has_and_gives_it_back() {
         let memory = NetworkMemory::new(ALL);
         for _ in 0..3 {
-            let mut all: Vec<HeldMemory> = (0..ALL / LARGEST).map(|_| body(&memory, 1, LARGEST)).collect();
+            let mut all: Vec<MemoryReservation> =
+                (0..ALL / LARGEST).map(|_| body(&memory, 1, LARGEST)).collect();
             assert!(!all.iter_mut().any(is_evicted), "what was dropped is free");
         }
         let mut idle = body(&memory, 1, 0);
-        let _full: Vec<HeldMemory> = (0..ALL / CHUNK).map(|_| body(&memory, 2, 1)).collect();
+        let _full: Vec<MemoryReservation> = (0..ALL / CHUNK).map(|_| body(&memory, 2, 1)).collect();
         let mut more = body(&memory, 3, 1);
         assert!(!is_evicted(&mut idle) && !is_evicted(&mut more));
     }

@@ -5,8 +5,8 @@
 //! Such a head is made one that the parser refuses: its LF becomes a NUL, which is allowed nowhere in a head. So the answer
 //! is 400, in its turn among the answers, and the connection ends. Content passes as it is, and is not looked at.
 
-mod answers;
 mod line;
+mod responses;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,8 +16,8 @@ use std::task::{Context, Poll, ready};
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use self::answers::{AnswerHeads, HeadError, HeadFault, StrictAnswers};
 use self::line::{Line, Whole};
+pub use self::responses::{HeadError, HeadFault, ResponseHeads, StrictResponses};
 use crate::client_io::ClientState;
 
 /// A stream that a server reads HTTP/1 requests from.

@@ -43,7 +43,7 @@ pub struct ExplainParams {
 
 /// Result of `routes.explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Explained {
+pub struct RouteExplanation {
     /// The host.
     pub host: String,
     /// Its route, if there is one that exists for the caller.
@@ -51,7 +51,7 @@ pub struct Explained {
     /// The first thing that is wrong; none if all is well.
     pub problem: Option<Problem>,
     /// How the host looks from each connected node, just now.
-    pub nodes: Vec<NodeExplained>,
+    pub nodes: Vec<NodeExplanation>,
 }
 
 /// Something that is wrong, and what to do.
@@ -66,22 +66,22 @@ pub struct Problem {
 
 /// How a host looks from one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NodeExplained {
+pub struct NodeExplanation {
     /// The node's name.
     pub node: String,
     /// What it stands at; none if it did not answer.
     pub version: Option<u64>,
     /// What it would serve.
-    pub certificate: Option<CertificateSeen>,
+    pub certificate: Option<ServedCertificateView>,
     /// The route's backends, each tried just now.
-    pub backends: Vec<BackendSeen>,
+    pub backends: Vec<BackendStatus>,
     /// The first thing that is wrong there.
     pub problem: Option<Problem>,
 }
 
 /// A certificate that a node serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CertificateSeen {
+pub struct ServedCertificateView {
     /// Its id.
     pub id: String,
     /// When it expires (RFC 3339).
@@ -92,7 +92,7 @@ pub struct CertificateSeen {
 
 /// A backend, seen from a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BackendSeen {
+pub struct BackendStatus {
     /// Its address.
     pub backend: String,
     /// Whether it answers and is used.

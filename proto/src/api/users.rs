@@ -144,29 +144,29 @@ pub struct UserQuota {
 #[serde(untagged, expecting = "expected a number, \"none\" for no limit, or null for the gateway's default")]
 pub enum Limit {
     /// This many at most.
-    Most(u32),
+    AtMost(u32),
     /// As many as they like.
-    Without(NoLimit),
+    Unlimited(UnlimitedWord),
 }
 
 /// The word for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum NoLimit {
+pub enum UnlimitedWord {
     /// No limit.
     None,
 }
 
 impl Limit {
     /// No limit.
-    pub const NONE: Self = Self::Without(NoLimit::None);
+    pub const NONE: Self = Self::Unlimited(UnlimitedWord::None);
 
     /// The number, if there is one.
     #[must_use]
     pub const fn number(self) -> Option<u32> {
         match self {
-            Self::Most(most) => Some(most),
-            Self::Without(NoLimit::None) => None,
+            Self::AtMost(most) => Some(most),
+            Self::Unlimited(UnlimitedWord::None) => None,
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
         for (text, routes) in [
             (r#"{"user":"u"}"#, None),
             (r#"{"user":"u","routes":null}"#, Some(None)),
-            (r#"{"user":"u","routes":0}"#, Some(Some(Limit::Most(0)))),
+            (r#"{"user":"u","routes":0}"#, Some(Some(Limit::AtMost(0)))),
             (r#"{"user":"u","routes":"none"}"#, Some(Some(Limit::NONE))),
         ] {
             let quota = read(text).unwrap();

@@ -8,9 +8,9 @@ mod report;
 mod resources;
 pub mod stored;
 
-pub use self::error::InvalidMessage;
+pub use self::error::InvalidMessageError;
 use super::report::{BackendHealth, Explanation};
-use super::resource::{Held, Resource, ResourceName};
+use super::resource::{FeedVersion, Resource, ResourceName};
 use super::wire;
 use crate::model::{Host, Prefixes, ProcessListeners};
 
@@ -25,7 +25,7 @@ pub enum ToNode {
     /// A resource to hold. Boxed: a certificate is large.
     Put(Box<Resource>),
     /// A resource that cannot be used, by name, and why.
-    Unusable(String, InvalidMessage),
+    Unusable(String, InvalidMessageError),
     /// A resource to drop. In a full batch, which drops what it does not name, this says that connections are cut.
     Remove {
         /// Which.
@@ -34,7 +34,7 @@ pub enum ToNode {
         at_once: bool,
     },
     /// The batch ends here: apply it.
-    End(Held),
+    End(FeedVersion),
     /// The controlplane lives.
     Heartbeat,
     /// Whether the operator wants the node drained.
@@ -72,7 +72,7 @@ impl ToNode {
                 Ok(name) => Self::Remove { name, at_once: remove.at_once },
                 Err(()) => Self::Unknown,
             },
-            Some(Message::End(end)) => Self::End(Held { epoch: end.epoch, version: end.version }),
+            Some(Message::End(end)) => Self::End(FeedVersion { epoch: end.epoch, version: end.version }),
             Some(Message::Heartbeat(_)) => Self::Heartbeat,
             Some(Message::Directive(directive)) => Self::Directive { drain: directive.drain },
             Some(Message::Explain(explain)) => match Host::parse(&explain.host) {
@@ -122,7 +122,7 @@ pub enum FromNode {
         /// Its version.
         build: String,
         /// What it stands at; `None` on a cold start.
-        held: Option<Held>,
+        held: Option<FeedVersion>,
     },
     /// The batch that ended with this version is in use.
     Ack(u64),
@@ -163,7 +163,7 @@ impl From<wire::NodeMessage> for FromNode {
             Some(Message::Hello(hello)) => Self::Hello {
                 node: hello.node,
                 build: hello.build,
-                held: hello.held.map(|held| Held { epoch: held.epoch, version: held.version }),
+                held: hello.held.map(|held| FeedVersion { epoch: held.epoch, version: held.version }),
             },
             Some(Message::Ack(ack)) => Self::Ack(ack.version),
             Some(Message::Reject(r)) => {

@@ -161,7 +161,7 @@ impl FromStr for ResourceName {
 
 /// What a node stands at: the identity of the database and the revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct FeedVersion {
     /// The identity of the controlplane's database.
     pub epoch: String,
     /// The revision.

@@ -19,7 +19,7 @@ pub struct Message<'a> {
 
 /// A covered component that cannot be had from the message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum UnknownComponent {
+pub enum ComponentError {
     /// A derived component, or a component parameter, that is not supported here.
     #[error("the component {0} is not supported")]
     Unsupported(String),
@@ -33,13 +33,13 @@ pub enum UnknownComponent {
 
 impl Message<'_> {
     /// The signature base over the covered components of `input`, whose parameters keep their order.
-    pub fn base(&self, input: &InnerList) -> Result<String, UnknownComponent> {
+    pub fn base(&self, input: &InnerList) -> Result<String, ComponentError> {
         let mut base = String::with_capacity(512);
         let mut seen: Vec<String> = Vec::with_capacity(input.items.len());
         for item in &input.items {
             let identifier = item.serialize();
             if seen.contains(&identifier) {
-                return Err(UnknownComponent::Twice(identifier));
+                return Err(ComponentError::Twice(identifier));
             }
             let value = self.component(item, &identifier)?;
             // Writing to a String cannot fail.
@@ -50,8 +50,8 @@ impl Message<'_> {
         Ok(base)
     }
 
-    fn component(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
-        let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
+    fn component(&self, item: &Item, identifier: &str) -> Result<String, ComponentError> {
+        let unsupported = || ComponentError::Unsupported(identifier.to_owned());
         let name = item.bare_item.as_string().ok_or_else(unsupported)?.as_str();
         if name == "@query-param" {
             return self.query_param(item, identifier);
@@ -75,8 +75,8 @@ impl Message<'_> {
     }
 
     /// One parameter of the query, by its name (RFC 9421 §2.2.8). One that is there twice cannot be covered.
-    fn query_param(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
-        let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
+    fn query_param(&self, item: &Item, identifier: &str) -> Result<String, ComponentError> {
+        let unsupported = || ComponentError::Unsupported(identifier.to_owned());
         let name = item.params.get("name").filter(|_| item.params.len() == 1);
         let name = name.and_then(|name| name.as_string()).ok_or_else(unsupported)?.as_str();
         let query = self.uri.query().unwrap_or_default();
@@ -85,17 +85,17 @@ impl Message<'_> {
             .map(|(_, value)| encode(&value));
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),
-            (None, _) => Err(UnknownComponent::Absent(identifier.to_owned())),
-            (Some(_), Some(_)) => Err(UnknownComponent::Twice(identifier.to_owned())),
+            (None, _) => Err(ComponentError::Absent(identifier.to_owned())),
+            (Some(_), Some(_)) => Err(ComponentError::Twice(identifier.to_owned())),
         }
     }
 
     /// The field's values, trimmed and joined (RFC 9421 §2.1).
-    fn field(&self, name: &str) -> Result<String, UnknownComponent> {
-        let absent = || UnknownComponent::Absent(name.to_owned());
+    fn field(&self, name: &str) -> Result<String, ComponentError> {
+        let absent = || ComponentError::Absent(name.to_owned());
         let header: HeaderName = name.parse().map_err(|_| absent())?;
         if header.as_str() != name {
-            return Err(UnknownComponent::Unsupported(format!("\"{name}\"")));
+            return Err(ComponentError::Unsupported(format!("\"{name}\"")));
         }
         let mut values = self.headers.get_all(header).iter().peekable();
         values.peek().ok_or_else(absent)?;

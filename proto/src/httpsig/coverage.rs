@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sfv::InnerList;
 use thiserror::Error;
 
-use super::failure::Failure;
+use super::error::SignatureError;
 
 /// The derived components that can be required (RFC 9421 §2.2).
 const DERIVED: [&str; 7] =
@@ -93,9 +93,13 @@ pub(super) fn covers(input: &InnerList, name: &str) -> bool {
 /// Checks that a signature covers the target of a request to `uri`, its body, and what is required besides.
 ///
 /// `@request-target` is a target by itself: what it leads to takes one method alone.
-pub(super) fn check(input: &InnerList, uri: &Uri, required: &[RequiredComponent]) -> Result<(), Failure> {
+pub(super) fn check(
+    input: &InnerList,
+    uri: &Uri,
+    required: &[RequiredComponent],
+) -> Result<(), SignatureError> {
     let covers = |name| covers(input, name);
-    let uncovered = |name: &str| Err(Failure::Uncovered(name.to_owned()));
+    let uncovered = |name: &str| Err(SignatureError::Uncovered(name.to_owned()));
     if !covers("@request-target") {
         if !covers("@method") {
             return uncovered("@method");

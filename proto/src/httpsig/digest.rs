@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use sfv::{Dictionary, ListEntry, Parser};
 
-use super::failure::Failure;
+use super::error::SignatureError;
 
 /// The value of a Content-Digest field over `body`.
 #[must_use]
@@ -18,21 +18,21 @@ pub fn content_digest(body: &[u8]) -> HeaderValue {
 }
 
 /// Checks every digest of the Content-Digest field that has an algorithm known here; one is needed at least.
-pub fn check_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), Failure> {
+pub fn check_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
     let mut known = 0;
     for value in headers.get_all("content-digest") {
         let parsed: Dictionary =
-            Parser::new(value.as_bytes()).parse().map_err(|_| Failure::DigestMalformed)?;
+            Parser::new(value.as_bytes()).parse().map_err(|_| SignatureError::DigestMalformed)?;
         for (name, entry) in &parsed {
             let Some(algorithm) = algorithm(name.as_str()) else { continue };
-            let ListEntry::Item(item) = entry else { return Err(Failure::DigestMalformed) };
-            let expected = item.bare_item.as_byte_sequence().ok_or(Failure::DigestMalformed)?;
+            let ListEntry::Item(item) = entry else { return Err(SignatureError::DigestMalformed) };
+            let expected = item.bare_item.as_byte_sequence().ok_or(SignatureError::DigestMalformed)?;
             verify_slices_are_equal(expected, digest(algorithm, body).as_ref())
-                .map_err(|_| Failure::DigestMismatch)?;
+                .map_err(|_| SignatureError::DigestMismatch)?;
             known += 1;
         }
     }
-    if known == 0 { Err(Failure::DigestMissing) } else { Ok(()) }
+    if known == 0 { Err(SignatureError::DigestMissing) } else { Ok(()) }
 }
 
 fn algorithm(name: &str) -> Option<&'static Algorithm> {
@@ -63,14 +63,17 @@ mod tests {
         assert_eq!(check_digest(&with(sha256), body), Ok(()));
         assert_eq!(check_digest(&with(sha512), body), Ok(()));
         assert_eq!(check_digest(&with(&format!("{sha256}, {sha512}")), body), Ok(()));
-        assert_eq!(check_digest(&with(&format!("{sha256}, {sha512}")), b"x"), Err(Failure::DigestMismatch));
+        assert_eq!(
+            check_digest(&with(&format!("{sha256}, {sha512}")), b"x"),
+            Err(SignatureError::DigestMismatch)
+        );
     }
 
     #[test]
     fn no_usable_digest_is_said() {
-        assert_eq!(check_digest(&HeaderMap::new(), b""), Err(Failure::DigestMissing));
-        assert_eq!(check_digest(&with("md5=:AAAA:"), b""), Err(Failure::DigestMissing));
-        assert_eq!(check_digest(&with("sha-256=:x"), b""), Err(Failure::DigestMalformed));
-        assert_eq!(check_digest(&with("sha-256=1"), b""), Err(Failure::DigestMalformed));
+        assert_eq!(check_digest(&HeaderMap::new(), b""), Err(SignatureError::DigestMissing));
+        assert_eq!(check_digest(&with("md5=:AAAA:"), b""), Err(SignatureError::DigestMissing));
+        assert_eq!(check_digest(&with("sha-256=:x"), b""), Err(SignatureError::DigestMalformed));
+        assert_eq!(check_digest(&with("sha-256=1"), b""), Err(SignatureError::DigestMalformed));
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sfv::{Dictionary, ListEntry, Parser};
 use thiserror::Error;
 
-use super::key::{Algorithm, InvalidKey, PublicKey};
-use super::verify::Signed;
-use super::{Failure, check_digest};
+use super::key::{Algorithm, InvalidKeyError, PublicKey};
+use super::verify::VerifiedSignature;
+use super::{SignatureError, check_digest};
 use crate::model::KeyId;
 
 /// What somebody signed, with all that is needed to check it again: no clock, no nonce, no server.
@@ -30,10 +30,10 @@ pub struct Evidence {
 
 /// Why something is no evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NoEvidence {
+pub enum EvidenceError {
     /// Its key.
     #[error("its key cannot be used: {0}")]
-    Key(#[from] InvalidKey),
+    Key(#[from] InvalidKeyError),
     /// Another algorithm than the key's.
     #[error("`{0}` is not the key's algorithm")]
     Algorithm(String),
@@ -42,7 +42,7 @@ pub enum NoEvidence {
     Forged,
     /// The body is not what was signed.
     #[error("its body is not what was signed: {0}")]
-    Body(#[from] Failure),
+    Body(#[from] SignatureError),
     /// No key id was signed.
     #[error("what was signed names no key")]
     KeyId,
@@ -51,7 +51,7 @@ pub enum NoEvidence {
 impl Evidence {
     /// What was verified, with its body.
     #[must_use]
-    pub fn new(signed: &Signed, body: &[u8]) -> Self {
+    pub fn new(signed: &VerifiedSignature, body: &[u8]) -> Self {
         Self {
             key: signed.key.to_pem(),
             algorithm: signed.algorithm.as_str().to_owned(),
@@ -63,25 +63,25 @@ impl Evidence {
     }
 
     /// Checks the signature and the digest; returns the key id that was signed.
-    pub fn check(&self) -> Result<KeyId, NoEvidence> {
+    pub fn check(&self) -> Result<KeyId, EvidenceError> {
         let key = PublicKey::parse(&self.key)?;
         let named = |algorithm: &&Algorithm| algorithm.as_str() == self.algorithm;
         let algorithm = *key
             .algorithms()
             .iter()
             .find(named)
-            .ok_or_else(|| NoEvidence::Algorithm(self.algorithm.clone()))?;
-        let signature = STANDARD.decode(&self.signature).map_err(|_| NoEvidence::Forged)?;
+            .ok_or_else(|| EvidenceError::Algorithm(self.algorithm.clone()))?;
+        let signature = STANDARD.decode(&self.signature).map_err(|_| EvidenceError::Forged)?;
         if !key.verifies(algorithm, &self.base, &signature) {
-            return Err(NoEvidence::Forged);
+            return Err(EvidenceError::Forged);
         }
         let mut headers = HeaderMap::new();
         if let Some(digest) = self.component("content-digest") {
-            let digest = HeaderValue::from_str(digest).map_err(|_| Failure::DigestMalformed)?;
+            let digest = HeaderValue::from_str(digest).map_err(|_| SignatureError::DigestMalformed)?;
             headers.insert("content-digest", digest);
         }
         check_digest(&headers, self.body.as_bytes())?;
-        self.key_id().ok_or(NoEvidence::KeyId)
+        self.key_id().ok_or(EvidenceError::KeyId)
     }
 
     fn key_id(&self) -> Option<KeyId> {
@@ -109,10 +109,10 @@ mod tests {
         let mut request =
             Request::post("https://gw.example/rpc").body(Bytes::from_static(b"{\"a\":1}")).unwrap();
         sign(&mut request, key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-        let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
+        let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
         let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
         let keys = PublicKeys::from(key.public());
-        let signed = presented.verify_any(&message, &keys).unwrap();
+        let signed = signature.verify_any(&message, &keys).unwrap();
         Evidence::new(&signed, request.body())
     }
 
@@ -136,14 +136,17 @@ mod tests {
             change(&mut evidence);
             evidence.check().unwrap_err()
         };
-        assert_eq!(check(&|e| e.body = "{\"a\":2}".into()), NoEvidence::Body(Failure::DigestMismatch));
-        assert_eq!(check(&|e| e.base = e.base.replace("user1", "user2")), NoEvidence::Forged);
-        assert_eq!(check(&|e| e.key.clone_from(&other)), NoEvidence::Forged);
-        assert_eq!(check(&|e| e.signature = "?".into()), NoEvidence::Forged);
+        assert_eq!(
+            check(&|e| e.body = "{\"a\":2}".into()),
+            EvidenceError::Body(SignatureError::DigestMismatch)
+        );
+        assert_eq!(check(&|e| e.base = e.base.replace("user1", "user2")), EvidenceError::Forged);
+        assert_eq!(check(&|e| e.key.clone_from(&other)), EvidenceError::Forged);
+        assert_eq!(check(&|e| e.signature = "?".into()), EvidenceError::Forged);
         assert_eq!(
             check(&|e| e.algorithm = "hmac-sha256".into()),
-            NoEvidence::Algorithm("hmac-sha256".into())
+            EvidenceError::Algorithm("hmac-sha256".into())
         );
-        assert_eq!(check(&|e| e.key = "x".into()), NoEvidence::Key(InvalidKey::Form));
+        assert_eq!(check(&|e| e.key = "x".into()), EvidenceError::Key(InvalidKeyError::Form));
     }
 }

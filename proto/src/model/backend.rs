@@ -19,7 +19,7 @@ pub struct Backend(SocketAddr);
 
 /// Why a text is not a usable [`Backend`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidBackend {
+pub enum InvalidBackendError {
     /// An address alone.
     #[error("`{0}` has no port: write [{0}]:8080")]
     NoPort(String),
@@ -39,20 +39,21 @@ pub enum InvalidBackend {
 
 impl Backend {
     /// Parses `[v6]:port` or `v4:port`.
-    pub fn parse(text: &str) -> Result<Self, InvalidBackend> {
+    pub fn parse(text: &str) -> Result<Self, InvalidBackendError> {
         if text.parse::<IpAddr>().is_ok() {
-            return Err(InvalidBackend::NoPort(text.to_owned()));
+            return Err(InvalidBackendError::NoPort(text.to_owned()));
         }
         let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         if inner.is_some_and(|t| t.parse::<Ipv6Addr>().is_ok()) {
-            return Err(InvalidBackend::NoPortBracketed(text.to_owned()));
+            return Err(InvalidBackendError::NoPortBracketed(text.to_owned()));
         }
-        let address: SocketAddr = text.parse().map_err(|_| InvalidBackend::Malformed(text.to_owned()))?;
+        let address: SocketAddr =
+            text.parse().map_err(|_| InvalidBackendError::Malformed(text.to_owned()))?;
         if address.port() == 0 {
-            return Err(InvalidBackend::PortZero(text.to_owned()));
+            return Err(InvalidBackendError::PortZero(text.to_owned()));
         }
         if text.contains('%') {
-            return Err(InvalidBackend::Malformed(text.to_owned()));
+            return Err(InvalidBackendError::Malformed(text.to_owned()));
         }
         // An IPv4-mapped IPv6 address reaches IPv4: it is what it reaches.
         Ok(Self(SocketAddr::new(address.ip().to_canonical(), address.port())))
@@ -78,17 +79,17 @@ impl fmt::Display for Backend {
 }
 
 impl FromStr for Backend {
-    type Err = InvalidBackend;
+    type Err = InvalidBackendError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidBackend> {
+    fn from_str(text: &str) -> Result<Self, InvalidBackendError> {
         Self::parse(text)
     }
 }
 
 impl TryFrom<String> for Backend {
-    type Error = InvalidBackend;
+    type Error = InvalidBackendError;
 
-    fn try_from(text: String) -> Result<Self, InvalidBackend> {
+    fn try_from(text: String) -> Result<Self, InvalidBackendError> {
         Self::parse(&text)
     }
 }
@@ -112,11 +113,11 @@ impl Prefixes {
     }
 
     /// Refuses a backend outside every prefix.
-    pub fn admit(&self, backend: Backend) -> Result<Backend, InvalidBackend> {
+    pub fn admit(&self, backend: Backend) -> Result<Backend, InvalidBackendError> {
         if self.contain(backend.0.ip()) {
             return Ok(backend);
         }
-        Err(InvalidBackend::Prohibited(backend, self.to_string()))
+        Err(InvalidBackendError::Prohibited(backend, self.to_string()))
     }
 
     /// Returns whether an address is inside one of them.
@@ -153,7 +154,7 @@ pub struct Backends(Box<[Backend]>);
 
 /// Why a list is not a [`Backends`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidBackends {
+pub enum InvalidBackendsError {
     /// None given.
     #[error("a route needs at least one backend")]
     None,
@@ -165,29 +166,29 @@ pub enum InvalidBackends {
     Duplicate(Backend),
     /// One of them is no backend.
     #[error(transparent)]
-    Backend(#[from] InvalidBackend),
+    Backend(#[from] InvalidBackendError),
 }
 
 impl Backends {
     /// Takes a list all of whose members are inside `prefixes`.
-    pub fn new(list: Vec<Backend>, prefixes: &Prefixes) -> Result<Self, InvalidBackends> {
+    pub fn new(list: Vec<Backend>, prefixes: &Prefixes) -> Result<Self, InvalidBackendsError> {
         if list.is_empty() {
-            return Err(InvalidBackends::None);
+            return Err(InvalidBackendsError::None);
         }
         if list.len() > MAX_BACKENDS {
-            return Err(InvalidBackends::TooMany(list.len()));
+            return Err(InvalidBackendsError::TooMany(list.len()));
         }
         for (i, &backend) in list.iter().enumerate() {
             prefixes.admit(backend)?;
             if list[..i].contains(&backend) {
-                return Err(InvalidBackends::Duplicate(backend));
+                return Err(InvalidBackendsError::Duplicate(backend));
             }
         }
         Ok(Self(list.into()))
     }
 
     /// Parses and takes a list of texts.
-    pub fn parse<S: AsRef<str>>(texts: &[S], prefixes: &Prefixes) -> Result<Self, InvalidBackends> {
+    pub fn parse<S: AsRef<str>>(texts: &[S], prefixes: &Prefixes) -> Result<Self, InvalidBackendsError> {
         let list: Result<Vec<_>, _> = texts.iter().map(|t| Backend::parse(t.as_ref())).collect();
         Self::new(list?, prefixes)
     }

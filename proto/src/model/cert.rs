@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{Host, InvalidHost};
+use super::{Host, InvalidHostError};
 
 /// The name a certificate goes by on the feed and in the store: its first host, wildcards written `*.name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,9 +14,9 @@ pub struct CertificateId(Box<str>);
 
 impl CertificateId {
     /// Takes any text without control characters, of 1 to 300 bytes.
-    pub fn parse(text: &str) -> Result<Self, InvalidCertificate> {
+    pub fn parse(text: &str) -> Result<Self, InvalidCertificateError> {
         if text.is_empty() || text.len() > 300 || text.chars().any(char::is_control) {
-            return Err(InvalidCertificate::Id);
+            return Err(InvalidCertificateError::Id);
         }
         Ok(Self(text.into()))
     }
@@ -70,9 +70,9 @@ impl fmt::Display for CertName {
 }
 
 impl FromStr for CertName {
-    type Err = InvalidHost;
+    type Err = InvalidHostError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+    fn from_str(text: &str) -> Result<Self, InvalidHostError> {
         match text.strip_prefix("*.") {
             Some(parent) => Host::parse(parent).map(Self::Wildcard),
             None => Host::parse(text).map(Self::Exact),
@@ -95,7 +95,7 @@ pub struct Certificate {
 
 /// Why something is not a [`Certificate`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidCertificate {
+pub enum InvalidCertificateError {
     /// Its id is empty, too long or has control characters.
     #[error("the certificate's id is empty, over 300 bytes or has control characters")]
     Id,
@@ -104,7 +104,7 @@ pub enum InvalidCertificate {
     NoNames,
     /// A name that is no host.
     #[error("the certificate names something that is no host: {0}")]
-    Name(#[from] InvalidHost),
+    Name(#[from] InvalidHostError),
     /// No chain, or no key.
     #[error("the certificate has no chain or no key")]
     Incomplete,

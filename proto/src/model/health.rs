@@ -32,7 +32,7 @@ pub enum Probe {
 
 /// A health check that cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidHealthCheck {
+pub enum InvalidHealthCheckError {
     /// The path cannot be requested.
     #[error(
         "the path of a health check begins with `/` and has at most 1024 printable ASCII characters, no space and no `#`"
@@ -90,21 +90,23 @@ impl HealthCheck {
         interval: Duration,
         rise: u32,
         fall: u32,
-    ) -> Result<Self, InvalidHealthCheck> {
+    ) -> Result<Self, InvalidHealthCheckError> {
         let fits = |path: &&str| {
             path.starts_with('/')
                 && path.len() <= 1024
                 && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
         };
         let probe = match path {
-            Some(path) => Probe::Http(Some(path).filter(fits).ok_or(InvalidHealthCheck::Path)?.to_owned()),
+            Some(path) => {
+                Probe::Http(Some(path).filter(fits).ok_or(InvalidHealthCheckError::Path)?.to_owned())
+            }
             None => Probe::Tcp,
         };
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
-            return Err(InvalidHealthCheck::Interval);
+            return Err(InvalidHealthCheckError::Interval);
         }
         if !(1..=10).contains(&rise) || !(1..=10).contains(&fall) {
-            return Err(InvalidHealthCheck::Count);
+            return Err(InvalidHealthCheckError::Count);
         }
         Ok(Self { probe, interval, rise, fall })
     }
@@ -188,12 +190,12 @@ mod tests {
         assert!(check(None, 10, 2, 3).is_ok() && check(Some("/healthz?deep=1"), 1, 1, 10).is_ok());
         let long = format!("/{}", "x".repeat(1024));
         for path in ["", "healthz", "/a b", "/a#b", "/\u{e9}", &long] {
-            assert_eq!(check(Some(path), 10, 2, 3), Err(InvalidHealthCheck::Path), "{path}");
+            assert_eq!(check(Some(path), 10, 2, 3), Err(InvalidHealthCheckError::Path), "{path}");
         }
-        assert_eq!(check(None, 0, 2, 3), Err(InvalidHealthCheck::Interval));
-        assert_eq!(check(None, 3601, 2, 3), Err(InvalidHealthCheck::Interval));
-        assert_eq!(check(None, 10, 0, 3), Err(InvalidHealthCheck::Count));
-        assert_eq!(check(None, 10, 2, 11), Err(InvalidHealthCheck::Count));
+        assert_eq!(check(None, 0, 2, 3), Err(InvalidHealthCheckError::Interval));
+        assert_eq!(check(None, 3601, 2, 3), Err(InvalidHealthCheckError::Interval));
+        assert_eq!(check(None, 10, 0, 3), Err(InvalidHealthCheckError::Count));
+        assert_eq!(check(None, 10, 2, 11), Err(InvalidHealthCheckError::Count));
     }
 
     #[test]

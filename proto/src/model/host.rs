@@ -21,7 +21,7 @@ pub struct Host(Arc<str>);
 
 /// Why a text is not a [`Host`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidHost {
+pub enum InvalidHostError {
     /// Nothing was given.
     #[error("the host is empty")]
     Empty,
@@ -50,9 +50,9 @@ pub enum InvalidHost {
 
 impl Host {
     /// Parses a name in any case, Unicode or ASCII, with or without its trailing dot.
-    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+    pub fn parse(text: &str) -> Result<Self, InvalidHostError> {
         if text.is_empty() {
-            return Err(InvalidHost::Empty);
+            return Err(InvalidHostError::Empty);
         }
         refuse_other_kinds(text)?;
         let ascii = to_ascii(text)?;
@@ -79,64 +79,64 @@ impl Host {
     }
 
     /// The name one label below `self`.
-    pub fn child(&self, label: &str) -> Result<Self, InvalidHost> {
+    pub fn child(&self, label: &str) -> Result<Self, InvalidHostError> {
         if label.contains('.') {
-            return Err(InvalidHost::Forbidden(label.to_owned()));
+            return Err(InvalidHostError::Forbidden(label.to_owned()));
         }
         if label.is_empty() {
-            return Err(InvalidHost::Empty);
+            return Err(InvalidHostError::Empty);
         }
         Self::parse(&format!("{label}.{self}"))
     }
 }
 
-fn refuse_other_kinds(text: &str) -> Result<(), InvalidHost> {
+fn refuse_other_kinds(text: &str) -> Result<(), InvalidHostError> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<Ipv6Addr>().is_ok() || text.trim_end_matches('.').parse::<Ipv4Addr>().is_ok() {
-        return Err(InvalidHost::IpAddress(text.to_owned()));
+        return Err(InvalidHostError::IpAddress(text.to_owned()));
     }
     if text.contains('*') {
-        return Err(InvalidHost::Wildcard(text.to_owned()));
+        return Err(InvalidHostError::Wildcard(text.to_owned()));
     }
     // Said before IDNA, which has no word for it; `.` alone is what is left of an empty name.
     let undotted = text.strip_suffix('.').unwrap_or(text);
     if undotted.split('.').any(str::is_empty) {
-        return Err(InvalidHost::EmptyLabel(text.to_owned()));
+        return Err(InvalidHostError::EmptyLabel(text.to_owned()));
     }
     Ok(())
 }
 
-fn to_ascii(text: &str) -> Result<String, InvalidHost> {
+fn to_ascii(text: &str) -> Result<String, InvalidHostError> {
     let undotted = text.strip_suffix('.').unwrap_or(text);
     if undotted.is_ascii() && !undotted.to_ascii_lowercase().contains("xn--") {
         return Ok(undotted.to_ascii_lowercase());
     }
     idna::domain_to_ascii_cow(undotted.as_bytes(), idna::AsciiDenyList::STD3)
         .map(std::borrow::Cow::into_owned)
-        .map_err(|_| InvalidHost::Forbidden(text.to_owned()))
+        .map_err(|_| InvalidHostError::Forbidden(text.to_owned()))
 }
 
-fn check_labels(ascii: &str, text: &str) -> Result<(), InvalidHost> {
+fn check_labels(ascii: &str, text: &str) -> Result<(), InvalidHostError> {
     if ascii.len() > MAX_HOST {
-        return Err(InvalidHost::TooLong(ascii.len()));
+        return Err(InvalidHostError::TooLong(ascii.len()));
     }
     for label in ascii.split('.') {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if label.is_empty() {
-            return Err(InvalidHost::EmptyLabel(text.to_owned()));
+            return Err(InvalidHostError::EmptyLabel(text.to_owned()));
         }
         if label.len() > MAX_LABEL {
-            return Err(InvalidHost::LabelTooLong(text.to_owned()));
+            return Err(InvalidHostError::LabelTooLong(text.to_owned()));
         }
         if !label.bytes().all(inner) || label.starts_with('-') || label.ends_with('-') {
-            return Err(InvalidHost::Forbidden(text.to_owned()));
+            return Err(InvalidHostError::Forbidden(text.to_owned()));
         }
     }
     let Some((_, last)) = ascii.rsplit_once('.') else {
-        return Err(InvalidHost::SingleLabel(text.to_owned()));
+        return Err(InvalidHostError::SingleLabel(text.to_owned()));
     };
     if is_number(last) {
-        return Err(InvalidHost::IpAddress(text.to_owned()));
+        return Err(InvalidHostError::IpAddress(text.to_owned()));
     }
     Ok(())
 }
@@ -167,17 +167,17 @@ impl Borrow<str> for Host {
 }
 
 impl FromStr for Host {
-    type Err = InvalidHost;
+    type Err = InvalidHostError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+    fn from_str(text: &str) -> Result<Self, InvalidHostError> {
         Self::parse(text)
     }
 }
 
 impl TryFrom<String> for Host {
-    type Error = InvalidHost;
+    type Error = InvalidHostError;
 
-    fn try_from(text: String) -> Result<Self, InvalidHost> {
+    fn try_from(text: String) -> Result<Self, InvalidHostError> {
         Self::parse(&text)
     }
 }

@@ -15,7 +15,7 @@ pub struct RouteId(Uuid);
 /// A text that is no UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a route id: it is a UUID, as `gwctl routes list` shows them")]
-pub struct InvalidRouteId(String);
+pub struct InvalidRouteIdError(String);
 
 impl RouteId {
     /// A new id, sortable by time (RFC 9562 §5.7).
@@ -44,12 +44,12 @@ impl fmt::Display for RouteId {
 }
 
 impl FromStr for RouteId {
-    type Err = InvalidRouteId;
+    type Err = InvalidRouteIdError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRouteId> {
+    fn from_str(text: &str) -> Result<Self, InvalidRouteIdError> {
         match Uuid::try_parse(text) {
             Ok(id) if !id.is_nil() => Ok(Self(id)),
-            Ok(_) | Err(_) => Err(InvalidRouteId(text.to_owned())),
+            Ok(_) | Err(_) => Err(InvalidRouteIdError(text.to_owned())),
         }
     }
 }
@@ -65,7 +65,7 @@ pub struct KeyId(Box<str>);
 #[error(
     "`{0}` cannot name a key: use 1 to 128 letters, digits and . _ - @ +, without `..` and not starting with a dot"
 )]
-pub struct InvalidKeyId(String);
+pub struct InvalidKeyIdError(String);
 
 impl KeyId {
     /// The name as text.
@@ -76,13 +76,13 @@ impl KeyId {
 }
 
 impl FromStr for KeyId {
-    type Err = InvalidKeyId;
+    type Err = InvalidKeyIdError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
+    fn from_str(text: &str) -> Result<Self, InvalidKeyIdError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
         let shaped = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
         if !shaped || text.starts_with('.') || text.contains("..") {
-            return Err(InvalidKeyId(text.chars().take(160).collect()));
+            return Err(InvalidKeyIdError(text.chars().take(160).collect()));
         }
         Ok(Self(text.into()))
     }
@@ -95,9 +95,9 @@ impl fmt::Display for KeyId {
 }
 
 impl TryFrom<String> for KeyId {
-    type Error = InvalidKeyId;
+    type Error = InvalidKeyIdError;
 
-    fn try_from(text: String) -> Result<Self, InvalidKeyId> {
+    fn try_from(text: String) -> Result<Self, InvalidKeyIdError> {
         text.parse()
     }
 }

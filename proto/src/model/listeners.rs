@@ -18,7 +18,7 @@ pub struct ProcessListeners {
 
 /// An address as it is seen from a network stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeenAddress<'a> {
+pub struct StackAddress<'a> {
     /// The stack.
     pub stack: &'a str,
     /// The address.
@@ -31,7 +31,7 @@ impl ProcessListeners {
     /// Returns whether one of them is at an address. IPv6's unspecified address stands for those of IPv4 too, as listening
     /// on it most often does.
     #[must_use]
-    pub fn are_at(&self, seen: SeenAddress<'_>) -> bool {
+    pub fn are_at(&self, seen: StackAddress<'_>) -> bool {
         let to = seen.address.ip().to_canonical();
         let is_here = !self.stack.is_empty() && self.stack == seen.stack;
         self.addresses.iter().filter(|listener| listener.port() == seen.address.port()).any(|listener| {
@@ -56,7 +56,7 @@ mod tests {
         // Another listener is never in the way.
         let addresses = ["192.0.2.1:9180", listener].map(|address| address.parse().unwrap()).to_vec();
         let listeners = ProcessListeners { stack: HERE.to_owned(), addresses };
-        listeners.are_at(SeenAddress { stack, address: address.parse().unwrap(), is_local })
+        listeners.are_at(StackAddress { stack, address: address.parse().unwrap(), is_local })
     }
 
     #[test]
@@ -96,6 +96,6 @@ mod tests {
         let listeners =
             ProcessListeners { stack: String::new(), addresses: vec!["[::]:80".parse().unwrap()] };
         let address = "[::1]:80".parse().unwrap();
-        assert!(!listeners.are_at(SeenAddress { stack: "", address, is_local: true }));
+        assert!(!listeners.are_at(StackAddress { stack: "", address, is_local: true }));
     }
 }

@@ -14,7 +14,7 @@ pub struct NodeName(Box<str>);
 /// A text that cannot name a node.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` cannot name a node: use 1 to 63 letters, digits and . _ -, a letter or digit first")]
-pub struct InvalidNodeName(String);
+pub struct InvalidNodeNameError(String);
 
 impl NodeName {
     /// The name as text.
@@ -25,15 +25,15 @@ impl NodeName {
 }
 
 impl FromStr for NodeName {
-    type Err = InvalidNodeName;
+    type Err = InvalidNodeNameError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidNodeName> {
+    fn from_str(text: &str) -> Result<Self, InvalidNodeNameError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         if begins && text.len() <= 63 && text.bytes().all(allowed) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidNodeName(text.chars().take(80).collect()))
+            Err(InvalidNodeNameError(text.chars().take(80).collect()))
         }
     }
 }
@@ -56,7 +56,7 @@ pub struct RemoteAddress {
 /// A text that is no such address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not HOST:PORT: write such as control.example.com:7443 or [2001:db8::1]:7443")]
-pub struct InvalidRemoteAddress(String);
+pub struct InvalidRemoteAddressError(String);
 
 impl RemoteAddress {
     /// The host, as a resolver takes it.
@@ -73,10 +73,10 @@ impl RemoteAddress {
 }
 
 impl FromStr for RemoteAddress {
-    type Err = InvalidRemoteAddress;
+    type Err = InvalidRemoteAddressError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRemoteAddress> {
-        let invalid = || InvalidRemoteAddress(text.chars().take(300).collect());
+    fn from_str(text: &str) -> Result<Self, InvalidRemoteAddressError> {
+        let invalid = || InvalidRemoteAddressError(text.chars().take(300).collect());
         if let Ok(address) = text.parse::<SocketAddr>() {
             let usable = address.port() != 0 && !address.ip().is_unspecified();
             let host = address.ip().to_string();
@@ -106,9 +106,9 @@ impl fmt::Display for RemoteAddress {
 }
 
 impl TryFrom<String> for RemoteAddress {
-    type Error = InvalidRemoteAddress;
+    type Error = InvalidRemoteAddressError;
 
-    fn try_from(text: String) -> Result<Self, InvalidRemoteAddress> {
+    fn try_from(text: String) -> Result<Self, InvalidRemoteAddressError> {
         text.parse()
     }
 }

@@ -16,7 +16,7 @@ pub struct Reason(String);
 
 /// A text that is no reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidReason {
+pub enum InvalidReasonError {
     /// Nothing in it.
     #[error("the reason is empty")]
     Empty,
@@ -37,14 +37,14 @@ impl Reason {
 }
 
 impl FromStr for Reason {
-    type Err = InvalidReason;
+    type Err = InvalidReasonError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidReason> {
+    fn from_str(text: &str) -> Result<Self, InvalidReasonError> {
         let text = text.trim();
         match text.chars().count() {
-            0 => Err(InvalidReason::Empty),
-            n if n > MAX_REASON => Err(InvalidReason::Long),
-            _ if text.chars().any(is_hidden) => Err(InvalidReason::Unprintable),
+            0 => Err(InvalidReasonError::Empty),
+            n if n > MAX_REASON => Err(InvalidReasonError::Long),
+            _ if text.chars().any(is_hidden) => Err(InvalidReasonError::Unprintable),
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -63,9 +63,9 @@ impl fmt::Display for Reason {
 }
 
 impl TryFrom<String> for Reason {
-    type Error = InvalidReason;
+    type Error = InvalidReasonError;
 
-    fn try_from(text: String) -> Result<Self, InvalidReason> {
+    fn try_from(text: String) -> Result<Self, InvalidReasonError> {
         text.parse()
     }
 }
@@ -92,12 +92,12 @@ mod tests {
         }
         let too_long = "x".repeat(MAX_REASON + 1);
         for (text, error) in [
-            ("", InvalidReason::Empty),
-            (" \t", InvalidReason::Empty),
-            (&*too_long, InvalidReason::Long),
-            ("a\nb", InvalidReason::Unprintable),
-            ("a\u{1b}[2Jb", InvalidReason::Unprintable),
-            ("a\u{202e}b", InvalidReason::Unprintable),
+            ("", InvalidReasonError::Empty),
+            (" \t", InvalidReasonError::Empty),
+            (&*too_long, InvalidReasonError::Long),
+            ("a\nb", InvalidReasonError::Unprintable),
+            ("a\u{1b}[2Jb", InvalidReasonError::Unprintable),
+            ("a\u{202e}b", InvalidReasonError::Unprintable),
         ] {
             assert_eq!(text.parse::<Reason>(), Err(error), "{text:?}");
         }

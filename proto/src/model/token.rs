@@ -34,7 +34,7 @@ pub struct JoinToken {
 
 /// A text that is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidToken {
+pub enum InvalidTokenError {
     /// Something else.
     #[error("this is no join token: it begins with {PREFIX}, as `gwctl nodes invite` prints it")]
     NotOne,
@@ -61,14 +61,14 @@ impl JoinToken {
     }
 
     /// Reads a token; white space around it does not matter.
-    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+    pub fn parse(text: &str) -> Result<Self, InvalidTokenError> {
         let text = text.trim();
-        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidToken::NotOne)?;
+        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidTokenError::NotOne)?;
         if text.len() > LONGEST {
-            return Err(InvalidToken::Garbled);
+            return Err(InvalidTokenError::Garbled);
         }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidToken::Garbled)?;
-        Self::read(&Zeroizing::new(bytes)).ok_or(InvalidToken::Garbled)
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidTokenError::Garbled)?;
+        Self::read(&Zeroizing::new(bytes)).ok_or(InvalidTokenError::Garbled)
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -124,12 +124,15 @@ mod tests {
             let mut changed = text.as_bytes().to_vec();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(JoinToken::parse(&changed), Err(InvalidToken::Garbled), "{at}");
-            assert_eq!(JoinToken::parse(&text[..at]), Err(InvalidToken::Garbled), "cut at {at}");
+            assert_eq!(JoinToken::parse(&changed), Err(InvalidTokenError::Garbled), "{at}");
+            assert_eq!(JoinToken::parse(&text[..at]), Err(InvalidTokenError::Garbled), "cut at {at}");
         }
         for other in ["", "hello", &text[1..]] {
-            assert_eq!(JoinToken::parse(other), Err(InvalidToken::NotOne));
+            assert_eq!(JoinToken::parse(other), Err(InvalidTokenError::NotOne));
         }
-        assert_eq!(JoinToken::parse(&format!("{}{}", *text, "A".repeat(2000))), Err(InvalidToken::Garbled));
+        assert_eq!(
+            JoinToken::parse(&format!("{}{}", *text, "A".repeat(2000))),
+            Err(InvalidTokenError::Garbled)
+        );
     }
 }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{LONGEST_WAIT, MAX_BODY, MAX_PAGE};
-use webgateway_proto::httpsig::{Failure, TimeSource, UnknownComponent};
+use webgateway_proto::httpsig::{ComponentError, SignatureError, TimeSource};
 use webgateway_proto::model::{self, RemoteAddress, RouteId};
 use webgateway_proto::model::{
-    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, Suspension,
+    Backends, Host, InvalidBackendsError, InvalidHealthCheckError, KeyId, NodeName, Prefixes, Suspension,
     UnsuitableOptionError,
 };
 
@@ -49,20 +49,20 @@ examples! {
     PositionalParams => Ok(malformed(&Malformed::by_position()));
 
     // Who asks.
-    Unsigned => away(Failure::Unsigned);
-    SignatureMalformed => away(Failure::Malformed("signature-input"));
+    Unsigned => away(SignatureError::Unsigned);
+    SignatureMalformed => away(SignatureError::Malformed("signature-input"));
     SeveralSignatures => away(several());
-    LabelMismatch => away(Failure::Label);
-    SignatureParameter => away(Failure::Param("created"));
-    NotCovered => away(Failure::Uncovered("@method".to_owned()));
-    Component => away(Failure::from(UnknownComponent::Absent("x-trace".to_owned())));
-    Stale => away(Failure::Old(TimeSource::Created, 3600));
-    Expired => away(Failure::Expired(12));
-    Algorithm => away(Failure::Algorithm);
-    DigestMissing => away(Failure::DigestMissing);
-    DigestMalformed => away(Failure::DigestMalformed);
-    DigestMismatch => away(Failure::DigestMismatch);
-    Forged => away(Failure::Forged);
+    LabelMismatch => away(SignatureError::Label);
+    SignatureParameter => away(SignatureError::Param("created"));
+    NotCovered => away(SignatureError::Uncovered("@method".to_owned()));
+    Component => away(SignatureError::from(ComponentError::Absent("x-trace".to_owned())));
+    Stale => away(SignatureError::Old(TimeSource::Created, 3600));
+    Expired => away(SignatureError::Expired(12));
+    Algorithm => away(SignatureError::Algorithm);
+    DigestMissing => away(SignatureError::DigestMissing);
+    DigestMalformed => away(SignatureError::DigestMalformed);
+    DigestMismatch => away(SignatureError::DigestMismatch);
+    Forged => away(SignatureError::Forged);
     WrongAuthority => away(AuthError::Authority("other.example.com".to_owned()));
     UnknownKey => away(AuthError::UnknownKey(USER.parse()?));
     UnusableKey => away(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
@@ -81,7 +81,7 @@ examples! {
     SuspendAdmin => Err(UserRefusal::SuspendAdmin.into());
     InvalidUser => Err(KeyId::from_str("../user1").map_or_else(Refusal::from, unknown));
     UserNotFound => Err(unknown(USER.parse()?));
-    InvalidReason => Err(UserRefusal::Reason(model::InvalidReason::Long).into());
+    InvalidReason => Err(UserRefusal::Reason(model::InvalidReasonError::Long).into());
     InvalidUntil => Err(UserRefusal::Until.into());
     QuotaAdmin => Err(UserRefusal::QuotaAdmin.into());
     QuotaExceeded => Err(UserRefusal::Routes { have: 10, most: 10 }.into());
@@ -94,11 +94,11 @@ examples! {
     InvalidHost => host("app..example.org").and(Err(Refusal::NoHost));
     HostReserved => Err(Refusal::Reserved("subdomain", host("www.gateway.example.com")?));
     PassthroughNeedsFqdn => Err(Refusal::PassthroughSubdomain);
-    BackendMissing => Err(InvalidBackends::None.into());
-    TooManyBackends => Err(InvalidBackends::TooMany(33).into());
+    BackendMissing => Err(InvalidBackendsError::None.into());
+    TooManyBackends => Err(InvalidBackendsError::TooMany(33).into());
     DuplicateBackend => backends(&["[400::1]:80", "[400:0::1]:80"]);
     InvalidBackend => backends(&["[2001:db8::1]:80"]);
-    InvalidHealth => Ok(params("health", &InvalidHealthCheck::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
+    InvalidHealth => Ok(params("health", &InvalidHealthCheckError::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
     PassthroughHealth => Err(UnsuitableOptionError::HealthPath.into());
     PassthroughOption => Err(UnsuitableOptionError::TerminatedOnly("host_header").into());
     RouteNotFound => Err(Refusal::NoRoute(ROUTE.parse()?));
@@ -138,7 +138,7 @@ fn away(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
 }
 
 fn several() -> AuthError {
-    AuthError::Several { count: 2, label: "sig1".to_owned(), best: Box::new(Failure::Forged.into()) }
+    AuthError::Several { count: 2, label: "sig1".to_owned(), best: Box::new(SignatureError::Forged.into()) }
 }
 
 fn unknown(user: KeyId) -> Refusal {
@@ -157,7 +157,7 @@ fn host(text: &str) -> Result<Host, Refusal> {
 }
 
 fn backends(texts: &[&str]) -> Result<ErrorObject, Refusal> {
-    Err(Backends::parse(texts, &Prefixes::default()).err().unwrap_or(InvalidBackends::None).into())
+    Err(Backends::parse(texts, &Prefixes::default()).err().unwrap_or(InvalidBackendsError::None).into())
 }
 
 fn name(text: &str) -> Result<NodeName, NodeRefusal> {

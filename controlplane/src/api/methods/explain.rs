@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use webgateway_proto::api::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, LONGEST_WAIT, NodeExplained, Problem, WaitParams,
-    WaitState, method,
+    BackendStatus, ExplainParams, LONGEST_WAIT, NodeExplanation, Problem, RouteExplanation,
+    ServedCertificateView, WaitParams, WaitState, method,
 };
 use webgateway_proto::feed::{BackendHealth, ResourceName};
 use webgateway_proto::model::Host;
@@ -27,16 +27,20 @@ impl Method for Explain {
     const ERRORS: &'static [Kind] = &[Kind::InvalidHost];
     type Who = Caller;
     type Params = ExplainParams;
-    type Outcome = Explained;
+    type Outcome = RouteExplanation;
 
     fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
         vec![samples::explain()]
     }
 
-    async fn call(services: &Services, who: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
+    async fn call(
+        services: &Services,
+        who: Caller,
+        params: ExplainParams,
+    ) -> Result<RouteExplanation, Refusal> {
         let host = Host::parse(&params.host).map_err(|error| Refusal::InvalidHost("host", error))?;
         let report = services.domain.explain(&who, &host).await?;
-        Ok(Explained {
+        Ok(RouteExplanation {
             host: host.to_string(),
             route: report.route.map(view),
             problem: report.problem.map(problem),
@@ -49,24 +53,24 @@ fn problem(problem: domain::Problem) -> Problem {
     Problem { message: problem.message, hint: Some(problem.hint.to_owned()) }
 }
 
-fn node(report: NodeReport) -> NodeExplained {
+fn node(report: NodeReport) -> NodeExplanation {
     let NodeReport { answer: NodeAnswer { node, answer, .. }, problem: found } = report;
     let problem = found.map(problem);
     let Some(answer) = answer else {
-        return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
+        return NodeExplanation { node, version: None, certificate: None, backends: Vec::new(), problem };
     };
-    let certificate = answer.certificate.map(|served| CertificateSeen {
+    let certificate = answer.certificate.map(|served| ServedCertificateView {
         id: served.id.to_string(),
         not_after: OffsetDateTime::from_unix_timestamp(served.not_after).map(rfc3339).unwrap_or_default(),
         fingerprint: served.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
     });
-    let backend = |seen: BackendHealth| BackendSeen {
+    let backend = |seen: BackendHealth| BackendStatus {
         backend: seen.backend.to_string(),
         up: seen.down.is_none(),
         reason: seen.down,
     };
     let backends = answer.backends.into_iter().map(backend).collect();
-    NodeExplained { node, version: Some(answer.version), certificate, backends, problem }
+    NodeExplanation { node, version: Some(answer.version), certificate, backends, problem }
 }
 
 impl Method for Wait {

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use webgateway_process::Tasks;
-use webgateway_proto::feed::Held;
+use webgateway_proto::feed::FeedVersion;
 use webgateway_proto::model::{Backends, Host, Prefixes, Route, RouteId};
 
 use super::*;
@@ -111,7 +111,7 @@ async fn a_deletion_is_forgotten_in_time_and_a_node_that_missed_it_is_told_every
     let old = delete(69).await;
     let catalog = loader(&store, "400::/7").load().await.unwrap();
     assert!(!catalog.knows(&before));
-    assert!(catalog.knows(&Held { version: old, ..before }));
+    assert!(catalog.knows(&FeedVersion { version: old, ..before }));
 }
 
 #[tokio::test]

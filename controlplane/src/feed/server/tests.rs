@@ -109,10 +109,11 @@ async fn everything_then_the_differences_then_the_rest_after_a_reconnect() {
     drop(node);
     plane.nodes_are(|nodes| !nodes[0].connected).await;
     plane.change(put(3, 5));
-    let mut node = Node::connect(&plane.path, "edge1", Some(Held { epoch: "e".into(), version: 4 })).await;
+    let mut node =
+        Node::connect(&plane.path, "edge1", Some(FeedVersion { epoch: "e".into(), version: 4 })).await;
     assert_eq!(node.batch().await, (false, vec![named("+", 3)], 5));
     let mut stranger =
-        Node::connect(&plane.path, "edge2", Some(Held { epoch: "old".into(), version: 4 })).await;
+        Node::connect(&plane.path, "edge2", Some(FeedVersion { epoch: "old".into(), version: 4 })).await;
     assert_eq!(stranger.batch().await, (true, vec![named("+", 1), named("+", 3)], 5));
     assert_eq!(plane.garbage.get(), 0);
 }

@@ -89,7 +89,7 @@ fn an_answer_to_nothing_is_a_violation() {
 #[derive(Default)]
 struct Node {
     table: BTreeMap<ResourceName, Resource>,
-    held: Option<Held>,
+    held: Option<FeedVersion>,
 }
 
 impl Node {

@@ -1,7 +1,7 @@
 //! Batches whole, rejects by name, the last good one kept.
 
 use proptest::prelude::*;
-use webgateway_proto::feed::{FeedRoute, InvalidMessage, Settings};
+use webgateway_proto::feed::{FeedRoute, InvalidMessageError, Settings};
 use webgateway_proto::model::{Backends, Certificate, Host, Mode};
 
 use super::*;
@@ -33,8 +33,8 @@ fn closed(id: u8, at_once: bool) -> RouteClosed {
     RouteClosed { route: RouteId::from_bytes([id; 16]), at_once }
 }
 
-fn held(version: u64) -> Held {
-    Held { epoch: "e".into(), version }
+fn held(version: u64) -> FeedVersion {
+    FeedVersion { epoch: "e".into(), version }
 }
 
 fn run(current: &Snapshot, full: bool, messages: Vec<ToNode>, version: u64) -> Applied {
@@ -141,7 +141,7 @@ fn a_certificate_is_taken_at_any_time() {
 fn a_route_that_became_unusable_keeps_its_last_good_form_even_in_a_full_sync() {
     let first = run(&Snapshot::default(), true, vec![put(route(1))], 1);
     let name = route(1).name().to_string();
-    let unusable = ToNode::Unusable(name.clone(), InvalidMessage::RouteId(3));
+    let unusable = ToNode::Unusable(name.clone(), InvalidMessageError::RouteId(3));
     let second = run(&first.snapshot, true, vec![unusable], 2);
     assert!(second.snapshot.routes.lookup("h1.gw.example").is_some());
     assert_eq!(second.rejects[0].resource, name);
@@ -154,8 +154,9 @@ fn another_epoch_is_not_held_while_something_is_rejected() {
     let mut collector = Collector::default();
     collector.take(ToNode::Begin { full: true }, &Snapshot::default());
     collector.take(put(bad_certificate()), &first.snapshot);
-    let complete =
-        collector.take(ToNode::End(Held { epoch: "other".into(), version: 2 }), &first.snapshot).unwrap();
+    let complete = collector
+        .take(ToNode::End(FeedVersion { epoch: "other".into(), version: 2 }), &first.snapshot)
+        .unwrap();
     let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     assert_eq!(apply(&first.snapshot, complete, &tickets, NOW).snapshot.held, None);
 }

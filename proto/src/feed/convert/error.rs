@@ -3,12 +3,13 @@
 use thiserror::Error;
 
 use crate::model::{
-    InvalidBackends, InvalidCertificate, InvalidHealthCheck, InvalidHost, UnsuitableOptionError,
+    InvalidBackendsError, InvalidCertificateError, InvalidHealthCheckError, InvalidHostError,
+    UnsuitableOptionError,
 };
 
 /// A message of the feed, or a resource in it, that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidMessage {
+pub enum InvalidMessageError {
     /// Its name does not fit what it carries.
     #[error("the resource is named `{0}`, which is not what it carries")]
     Name(String),
@@ -17,19 +18,19 @@ pub enum InvalidMessage {
     RouteId(usize),
     /// A host that is none.
     #[error("invalid host: {0}")]
-    Host(#[from] InvalidHost),
+    Host(#[from] InvalidHostError),
     /// Backends that are none, or not allowed.
     #[error("invalid backends: {0}")]
-    Backends(#[from] InvalidBackends),
+    Backends(#[from] InvalidBackendsError),
     /// An enum value this build does not know.
     #[error("{0} {1} is not known to this build")]
     Enum(&'static str, i32),
     /// A certificate that is none.
     #[error("invalid certificate: {0}")]
-    Certificate(#[from] InvalidCertificate),
+    Certificate(#[from] InvalidCertificateError),
     /// A health check that is none.
     #[error("invalid health check: {0}")]
-    Health(#[from] InvalidHealthCheck),
+    Health(#[from] InvalidHealthCheckError),
     /// The route requires an option that this build does not know.
     #[error("the route option `{0}` is not known to this build: upgrade the node")]
     UnknownOption(String),

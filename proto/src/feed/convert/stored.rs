@@ -3,8 +3,8 @@
 use prost::Message;
 use thiserror::Error;
 
-use super::{InvalidMessage, ToNode, resources};
-use crate::feed::resource::{Held, Resource, ResourceName};
+use super::{InvalidMessageError, ToNode, resources};
+use crate::feed::resource::{FeedVersion, Resource, ResourceName};
 use crate::feed::wire;
 use crate::feed::wire::feed_message::Message as Kind;
 use crate::model::Prefixes;
@@ -12,7 +12,7 @@ use crate::model::Prefixes;
 /// Bytes that are no message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no message of the feed")]
-pub struct Garbled;
+pub struct StoredMessageError;
 
 /// Appends a resource to hold.
 pub fn put(resource: &Resource, into: &mut Vec<u8>) {
@@ -31,16 +31,16 @@ pub fn remove(name: &ResourceName, at_once: bool, into: &mut Vec<u8>) {
 }
 
 /// Appends what is held after all before.
-pub fn end(held: &Held, into: &mut Vec<u8>) {
+pub fn end(held: &FeedVersion, into: &mut Vec<u8>) {
     write(Kind::End(wire::End { epoch: held.epoch.clone(), version: held.version }), into);
 }
 
 /// Takes the first message off `from`. `allowed` bounds the backends that are taken.
-pub fn read(from: &mut &[u8], allowed: &Prefixes) -> Result<ToNode, Garbled> {
-    let message = wire::FeedMessage::decode_length_delimited(&mut *from).map_err(|_| Garbled)?;
+pub fn read(from: &mut &[u8], allowed: &Prefixes) -> Result<ToNode, StoredMessageError> {
+    let message = wire::FeedMessage::decode_length_delimited(&mut *from).map_err(|_| StoredMessageError)?;
     match message.message {
         Some(Kind::Put(wire::Put { resource: Some(wire::Resource { name, kind: None }) })) => {
-            Ok(ToNode::Unusable(name, InvalidMessage::Kept))
+            Ok(ToNode::Unusable(name, InvalidMessageError::Kept))
         }
         kind => Ok(ToNode::read(wire::FeedMessage { message: kind }, allowed)),
     }
@@ -64,7 +64,7 @@ mod tests {
             name: [1; 16],
             secret: Zeroizing::new([2; 32]),
         }]));
-        let held = Held { epoch: "e".into(), version: 7 };
+        let held = FeedVersion { epoch: "e".into(), version: 7 };
         let mut bytes = Vec::new();
         put(&keys, &mut bytes);
         unusable("certificate/a.example", &mut bytes);
@@ -78,7 +78,7 @@ mod tests {
             messages,
             [
                 ToNode::Put(Box::new(keys)),
-                ToNode::Unusable("certificate/a.example".into(), InvalidMessage::Kept),
+                ToNode::Unusable("certificate/a.example".into(), InvalidMessageError::Kept),
                 ToNode::Remove { name: ResourceName::TicketKeys, at_once: true },
                 ToNode::End(held),
             ]
@@ -86,6 +86,6 @@ mod tests {
         let cut = bytes.len() - 1;
         let mut rest = bytes.get(..cut).unwrap();
         let ends = std::iter::from_fn(|| Some(read(&mut rest, &Prefixes::default()))).nth(3).unwrap();
-        assert_eq!(ends, Err(Garbled));
+        assert_eq!(ends, Err(StoredMessageError));
     }
 }

@@ -83,7 +83,7 @@ fn every_message_to_a_node_comes_back() {
         }]))),
         ToNode::Directive { drain: true },
         ToNode::Explain { id: 7, host: Host::parse("app.gw.example").unwrap() },
-        ToNode::End(Held { epoch: "e".into(), version: 7 }),
+        ToNode::End(FeedVersion { epoch: "e".into(), version: 7 }),
         ToNode::Heartbeat,
     ] {
         assert_eq!(ToNode::read(message.write(), &Prefixes::default()), message);
@@ -111,7 +111,7 @@ fn every_message_of_a_node_comes_back() {
         FromNode::Hello {
             node: "n".into(),
             build: "1".into(),
-            held: Some(Held { epoch: "e".into(), version: 1 }),
+            held: Some(FeedVersion { epoch: "e".into(), version: 1 }),
         },
         FromNode::Ack(3),
         FromNode::Reject { version: 3, resource: "settings".into(), reason: "no".into() },
@@ -142,7 +142,7 @@ fn a_backend_outside_the_prefixes_is_unusable_by_name() {
     let resource = route("app.gw.example", "[2001:db8::1]:80", Mode::Terminate, RouteOptions::default());
     let name = resource.name().to_string();
     match ToNode::read(put(resource).write(), &Prefixes::default()) {
-        ToNode::Unusable(named, InvalidMessage::Backends(_)) => assert_eq!(named, name),
+        ToNode::Unusable(named, InvalidMessageError::Backends(_)) => assert_eq!(named, name),
         other => panic!("{other:?}"),
     }
 }
@@ -161,14 +161,17 @@ fn a_route_that_requires_an_unknown_option_is_unusable_by_name() {
     let route = route("app.gw.example", "[400::1]:80", Mode::Terminate, RouteOptions::sample());
     let name = route.name().to_string();
     let unknown = sent(route.clone(), |route| route.requires.push("teleport".into()));
-    assert_eq!(unknown, ToNode::Unusable(name.clone(), InvalidMessage::UnknownOption("teleport".into())));
+    assert_eq!(
+        unknown,
+        ToNode::Unusable(name.clone(), InvalidMessageError::UnknownOption("teleport".into()))
+    );
     let odd = sent(route.clone(), |route| route.options.as_mut().unwrap().balance = 9);
-    assert_eq!(odd, ToNode::Unusable(name.clone(), InvalidMessage::Enum("balance", 9)));
+    assert_eq!(odd, ToNode::Unusable(name.clone(), InvalidMessageError::Enum("balance", 9)));
     let path = |route: &mut wire::Route| {
         route.mode = wire::Mode::Passthrough.into();
         route.options.as_mut().unwrap().health.as_mut().unwrap().path = "/up".into();
     };
-    let unsuitable = InvalidMessage::UnsuitableOption(crate::model::UnsuitableOptionError::HealthPath);
+    let unsuitable = InvalidMessageError::UnsuitableOption(crate::model::UnsuitableOptionError::HealthPath);
     assert_eq!(sent(route, path), ToNode::Unusable(name, unsuitable));
 }
 

@@ -27,7 +27,7 @@ impl Algorithm {
 
 /// A text that is not a usable key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidKey {
+pub enum InvalidKeyError {
     /// Nothing there.
     #[error("the key is empty")]
     Empty,

@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use super::algorithm::InvalidKey;
+use super::algorithm::InvalidKeyError;
 use super::form::{PEM_BEGIN, PEM_END, RFC4716_BEGIN, RFC4716_END};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -33,16 +33,16 @@ const OTHERS: &[(&[u8], &str)] = &[
 ];
 
 /// Decodes the one PEM block in `text`: lines of any width, with any ends, and spaces around them.
-pub(super) fn from_pem(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
+pub(super) fn from_pem(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKeyError> {
     from_block(text, PEM_BEGIN, PEM_END)
 }
 
 /// Decodes the one block of RFC 4716 in `text`, as loosely.
-pub(super) fn from_rfc4716(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
+pub(super) fn from_rfc4716(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKeyError> {
     from_block(text, RFC4716_BEGIN, RFC4716_END)
 }
 
-fn from_block(text: &str, begin: &str, end: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
+fn from_block(text: &str, begin: &str, end: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKeyError> {
     let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
     let mut lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with(begin)).skip(1);
     let (mut has_end, mut is_header) = (false, false);
@@ -58,16 +58,16 @@ fn from_block(text: &str, begin: &str, end: &str) -> Result<Zeroizing<Vec<u8>>, 
             _ if goes_on => {}
             // The headers of RFC 1421, as older tools write them.
             _ if line.starts_with("Proc-Type:") && line.contains("ENCRYPTED") => {
-                return Err(InvalidKey::Encrypted);
+                return Err(InvalidKeyError::Encrypted);
             }
             _ if line.contains(':') => {}
             _ => base64.extend(line.chars().filter(|letter| !letter.is_whitespace())),
         }
     }
     if !has_end {
-        return Err(InvalidKey::Unfinished);
+        return Err(InvalidKeyError::Unfinished);
     }
-    BASE64.decode(base64.as_bytes()).map(Zeroizing::new).map_err(|_| InvalidKey::Damaged)
+    BASE64.decode(base64.as_bytes()).map(Zeroizing::new).map_err(|_| InvalidKeyError::Damaged)
 }
 
 /// One value of DER.
@@ -117,14 +117,14 @@ pub(super) struct TypedKey<'a> {
 
 impl<'a> TypedKey<'a> {
     /// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1).
-    pub(super) fn public(der: &'a [u8]) -> Result<Self, InvalidKey> {
-        Self::read_public(der).ok_or(InvalidKey::Damaged)
+    pub(super) fn public(der: &'a [u8]) -> Result<Self, InvalidKeyError> {
+        Self::read_public(der).ok_or(InvalidKeyError::Damaged)
     }
 
     /// Reads a `OneAsymmetricKey` of either version (RFC 5958 §2); what follows the private key may have any form, because
     /// tools differ in how they write the public half.
-    pub(super) fn private(der: &'a [u8]) -> Result<Self, InvalidKey> {
-        Self::read_private(der).ok_or(InvalidKey::Damaged)
+    pub(super) fn private(der: &'a [u8]) -> Result<Self, InvalidKeyError> {
+        Self::read_private(der).ok_or(InvalidKeyError::Damaged)
     }
 
     fn read_public(mut der: &'a [u8]) -> Option<Self> {

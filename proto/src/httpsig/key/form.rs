@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::algorithm::InvalidKey;
+use super::algorithm::InvalidKeyError;
 
 /// The beginnings and ends of the lines around a key, in each form that has several lines.
 pub(super) const PEM_BEGIN: &str = "-----BEGIN ";
@@ -38,18 +38,21 @@ pub(super) enum Form<'a> {
 
 impl<'a> Form<'a> {
     /// Looks at a text that has no space around it.
-    pub(super) fn of(text: &'a str) -> Result<Self, InvalidKey> {
+    pub(super) fn of(text: &'a str) -> Result<Self, InvalidKeyError> {
         if text.is_empty() {
-            return Err(InvalidKey::Empty);
+            return Err(InvalidKeyError::Empty);
         }
         if let Some((_, block)) = text.split_once(PEM_BEGIN) {
-            return block.split_once("-----").map(|(label, _)| Self::Pem(label)).ok_or(InvalidKey::Form);
+            return block.split_once("-----").map(|(label, _)| Self::Pem(label)).ok_or(InvalidKeyError::Form);
         }
         if let Some((_, block)) = text.split_once(RFC4716_BEGIN) {
-            return block.split_once(" ----").map(|(label, _)| Self::Rfc4716(label)).ok_or(InvalidKey::Form);
+            return block
+                .split_once(" ----")
+                .map(|(label, _)| Self::Rfc4716(label))
+                .ok_or(InvalidKeyError::Form);
         }
         if text.starts_with(PUTTY_BEGIN) {
-            return Err(InvalidKey::Putty);
+            return Err(InvalidKeyError::Putty);
         }
         let is_openssh =
             |word: &str| ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|p| word.starts_with(p));
@@ -58,11 +61,11 @@ impl<'a> Form<'a> {
             return Ok(Self::OpenSsh);
         }
         if words.any(is_openssh) {
-            return Err(InvalidKey::Options);
+            return Err(InvalidKeyError::Options);
         }
         let decoders = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE_NO_PAD];
         let decoded = decoders.iter().find_map(|engine| engine.decode(text).ok());
-        decoded.map(|bytes| Self::Base64(Zeroizing::new(bytes))).ok_or(InvalidKey::Form)
+        decoded.map(|bytes| Self::Base64(Zeroizing::new(bytes))).ok_or(InvalidKeyError::Form)
     }
 }
 

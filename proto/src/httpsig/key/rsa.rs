@@ -14,7 +14,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{Document, SecretDocument};
 use zeroize::Zeroizing;
 
-use super::algorithm::{Algorithm, InvalidKey};
+use super::algorithm::{Algorithm, InvalidKeyError};
 use super::encoding::{self, RSASSA_PSS, TypedKey};
 
 /// An RSA key that verifies.
@@ -33,20 +33,20 @@ pub(super) struct RsaPrivate {
 
 impl RsaPublic {
     /// Takes the numbers of an OpenSSH key.
-    pub(super) fn from_openssh(key: &ssh_key::public::RsaPublicKey) -> Result<Self, InvalidKey> {
-        let n = key.n.as_positive_bytes().ok_or(InvalidKey::Damaged)?;
-        let e = key.e.as_positive_bytes().ok_or(InvalidKey::Damaged)?;
+    pub(super) fn from_openssh(key: &ssh_key::public::RsaPublicKey) -> Result<Self, InvalidKeyError> {
+        let n = key.n.as_positive_bytes().ok_or(InvalidKeyError::Damaged)?;
+        let e = key.e.as_positive_bytes().ok_or(InvalidKeyError::Damaged)?;
         let der: PublicKeyX509Der<'_> =
-            PublicKeyComponents { n, e }.as_der().map_err(|_| InvalidKey::Damaged)?;
+            PublicKeyComponents { n, e }.as_der().map_err(|_| InvalidKeyError::Damaged)?;
         Self::from_der(der.as_ref(), false)
     }
 
     /// PKCS#1 or SPKI.
-    pub(super) fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
-        let key = PublicKey::from_der(der).map_err(|_| InvalidKey::Damaged)?;
-        let spki: PublicKeyX509Der<'_> = key.as_der().map_err(|_| InvalidKey::Damaged)?;
+    pub(super) fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKeyError> {
+        let key = PublicKey::from_der(der).map_err(|_| InvalidKeyError::Damaged)?;
+        let spki: PublicKeyX509Der<'_> = key.as_der().map_err(|_| InvalidKeyError::Damaged)?;
         // The one door of the library that looks at the size of a key before there is a signature.
-        PublicEncryptingKey::from_der(spki.as_ref()).map_err(|_| InvalidKey::RsaSize)?;
+        PublicEncryptingKey::from_der(spki.as_ref()).map_err(|_| InvalidKeyError::RsaSize)?;
         Ok(Self { key, pss_alone })
     }
 
@@ -82,8 +82,8 @@ impl RsaPublic {
 
 impl RsaPrivate {
     /// PKCS#1.
-    pub(super) fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
-        let pair = KeyPair::from_der(der).map_err(|_| InvalidKey::RsaSize)?;
+    pub(super) fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKeyError> {
+        let pair = KeyPair::from_der(der).map_err(|_| InvalidKeyError::RsaSize)?;
         Ok(Self { pair: Arc::new(pair), pss_alone })
     }
 

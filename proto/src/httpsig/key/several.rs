@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::form::{begins_block, ends_block};
-use super::{InvalidKey, PublicKey};
+use super::{InvalidKeyError, PublicKey};
 
 /// How many keys one name may stand for.
 const MAX_KEYS: usize = 16;
@@ -23,7 +23,7 @@ pub struct SkippedKey {
     /// The line it begins in, from 1.
     pub line: usize,
     /// The fault of it.
-    pub reason: InvalidKey,
+    pub reason: InvalidKeyError,
 }
 
 /// A text without a usable key.
@@ -46,7 +46,7 @@ impl PublicKeys {
         match std::str::from_utf8(file) {
             Ok(text) => Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text)),
             Err(_) => PublicKey::from_der(file).map(Self::from).map_err(|failure| match failure {
-                InvalidKey::Damaged => InvalidKeysError::Binary,
+                InvalidKeyError::Damaged => InvalidKeysError::Binary,
                 reason => InvalidKeysError::Unusable(vec![SkippedKey { line: 1, reason }]),
             }),
         }
@@ -59,7 +59,7 @@ impl PublicKeys {
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         let mut add = |line, entry: &str| match PublicKey::parse(entry) {
             Ok(_) if keys.len() == MAX_KEYS => {
-                skipped.push(SkippedKey { line, reason: InvalidKey::TooMany });
+                skipped.push(SkippedKey { line, reason: InvalidKeyError::TooMany });
             }
             Ok(key) => keys.push(key),
             Err(reason) => skipped.push(SkippedKey { line, reason }),
@@ -156,12 +156,12 @@ mod tests {
     fn an_entry_that_cannot_be_used_is_skipped_and_told_by_its_line() {
         let options = format!("from=\"10.0.0.0/8\" {SSH}");
         for (entry, reason) in [
-            ("nonsense!", InvalidKey::Form),
-            (&*options, InvalidKey::Options),
-            (EC, InvalidKey::Algorithm("an ECDSA P-256 key")),
-            ("-----BEGIN PUBLIC KEY-----\nMIIB\n", InvalidKey::Unfinished),
-            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", InvalidKey::Damaged),
-            (include_str!("../samples/rsa.priv"), InvalidKey::Private),
+            ("nonsense!", InvalidKeyError::Form),
+            (&*options, InvalidKeyError::Options),
+            (EC, InvalidKeyError::Algorithm("an ECDSA P-256 key")),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n", InvalidKeyError::Unfinished),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", InvalidKeyError::Damaged),
+            (include_str!("../samples/rsa.priv"), InvalidKeyError::Private),
         ] {
             for (text, line, count) in [
                 (format!("# a list\n\n{entry}\n{RSA}"), 3, 1),
@@ -186,6 +186,6 @@ mod tests {
         assert_eq!(PublicKeys::read(&[0xff; 32]), Err(InvalidKeysError::Binary));
         let keys = PublicKeys::parse(&SSH.repeat(MAX_KEYS + 1)).unwrap();
         assert_eq!(keys.iter().count(), MAX_KEYS);
-        assert_eq!(keys.skipped(), [SkippedKey { line: MAX_KEYS + 1, reason: InvalidKey::TooMany }]);
+        assert_eq!(keys.skipped(), [SkippedKey { line: MAX_KEYS + 1, reason: InvalidKeyError::TooMany }]);
     }
 }

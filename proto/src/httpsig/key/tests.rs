@@ -65,14 +65,17 @@ fn what_is_no_key_of_ours_is_said() {
     let (private, public) =
         (|text: &str| PrivateKey::parse(text).unwrap_err(), |text: &str| PublicKey::parse(text).unwrap_err());
     assert_eq!(private("").to_string(), "the key is empty");
-    assert_eq!(public(&key.to_pem()), InvalidKey::Private);
-    assert_eq!(public(RSA), InvalidKey::Private);
-    assert_eq!(private(&key.public().to_pem()), InvalidKey::Public);
-    assert_eq!(private(include_str!("../samples/rsa.pkcs1.pub")), InvalidKey::Public);
-    assert_eq!(public(&STANDARD.encode([0; 32])), InvalidKey::Weak);
-    assert_eq!(public(include_str!("../samples/small.pub")), InvalidKey::RsaSize);
-    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKey::Algorithm("an ECDSA P-256 key"));
-    assert_eq!(private(include_str!("../samples/rsa.ssh.priv")), InvalidKey::OpenSshRsa);
-    assert_eq!(public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"), InvalidKey::Damaged);
+    assert_eq!(public(&key.to_pem()), InvalidKeyError::Private);
+    assert_eq!(public(RSA), InvalidKeyError::Private);
+    assert_eq!(private(&key.public().to_pem()), InvalidKeyError::Public);
+    assert_eq!(private(include_str!("../samples/rsa.pkcs1.pub")), InvalidKeyError::Public);
+    assert_eq!(public(&STANDARD.encode([0; 32])), InvalidKeyError::Weak);
+    assert_eq!(public(include_str!("../samples/small.pub")), InvalidKeyError::RsaSize);
+    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKeyError::Algorithm("an ECDSA P-256 key"));
+    assert_eq!(private(include_str!("../samples/rsa.ssh.priv")), InvalidKeyError::OpenSshRsa);
+    assert_eq!(
+        public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"),
+        InvalidKeyError::Damaged
+    );
     assert!(!format!("{:?}", PrivateKey::parse(RSA).unwrap()).contains("MII"));
 }

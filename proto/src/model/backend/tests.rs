@@ -12,7 +12,7 @@ fn parses_overlay_addresses_only() {
     assert_eq!(overlay.admit(good), Ok(good));
     for outside in ["[2001:db8::1]:80", "127.0.0.1:80", "[::1]:80", "[600::1]:80", "[::ffff:127.0.0.1]:80"] {
         let backend = Backend::parse(outside).unwrap();
-        assert!(matches!(overlay.admit(backend), Err(InvalidBackend::Prohibited(..))), "{outside}");
+        assert!(matches!(overlay.admit(backend), Err(InvalidBackendError::Prohibited(..))), "{outside}");
     }
     let mapped = Prefixes::new(vec!["127.0.0.0/8".parse().unwrap()]);
     assert!(mapped.admit(Backend::parse("[::ffff:127.0.0.1]:80").unwrap()).is_ok());
@@ -21,20 +21,20 @@ fn parses_overlay_addresses_only() {
 #[test]
 fn says_what_is_wrong() {
     for (text, error) in [
-        ("400::1", InvalidBackend::NoPort("400::1".into())),
-        ("[400::1]", InvalidBackend::NoPortBracketed("[400::1]".into())),
-        ("[400::1]:0", InvalidBackend::PortZero("[400::1]:0".into())),
-        ("[400::1]:99999", InvalidBackend::Malformed("[400::1]:99999".into())),
-        ("[fe80::1%3]:80", InvalidBackend::Malformed("[fe80::1%3]:80".into())),
-        ("[400::1%0]:80", InvalidBackend::Malformed("[400::1%0]:80".into())),
-        ("[400::1%eth0]:80", InvalidBackend::Malformed("[400::1%eth0]:80".into())),
-        ("[400::1]:65536", InvalidBackend::Malformed("[400::1]:65536".into())),
-        ("[400::1]:-1", InvalidBackend::Malformed("[400::1]:-1".into())),
-        ("[00400::1]:80", InvalidBackend::Malformed("[00400::1]:80".into())),
-        ("010.0.0.1:80", InvalidBackend::Malformed("010.0.0.1:80".into())),
-        ("127.1:80", InvalidBackend::Malformed("127.1:80".into())),
-        ("example.org:80", InvalidBackend::Malformed("example.org:80".into())),
-        ("", InvalidBackend::Malformed(String::new())),
+        ("400::1", InvalidBackendError::NoPort("400::1".into())),
+        ("[400::1]", InvalidBackendError::NoPortBracketed("[400::1]".into())),
+        ("[400::1]:0", InvalidBackendError::PortZero("[400::1]:0".into())),
+        ("[400::1]:99999", InvalidBackendError::Malformed("[400::1]:99999".into())),
+        ("[fe80::1%3]:80", InvalidBackendError::Malformed("[fe80::1%3]:80".into())),
+        ("[400::1%0]:80", InvalidBackendError::Malformed("[400::1%0]:80".into())),
+        ("[400::1%eth0]:80", InvalidBackendError::Malformed("[400::1%eth0]:80".into())),
+        ("[400::1]:65536", InvalidBackendError::Malformed("[400::1]:65536".into())),
+        ("[400::1]:-1", InvalidBackendError::Malformed("[400::1]:-1".into())),
+        ("[00400::1]:80", InvalidBackendError::Malformed("[00400::1]:80".into())),
+        ("010.0.0.1:80", InvalidBackendError::Malformed("010.0.0.1:80".into())),
+        ("127.1:80", InvalidBackendError::Malformed("127.1:80".into())),
+        ("example.org:80", InvalidBackendError::Malformed("example.org:80".into())),
+        ("", InvalidBackendError::Malformed(String::new())),
     ] {
         assert_eq!(Backend::parse(text), Err(error), "{text}");
     }
@@ -44,14 +44,17 @@ fn says_what_is_wrong() {
 fn a_list_is_bounded_and_without_doubles() {
     let prefixes = Prefixes::default();
     let many: Vec<String> = (1..=33).map(|i| format!("[400::{i:x}]:80")).collect();
-    assert_eq!(Backends::parse(&many, &prefixes), Err(InvalidBackends::TooMany(33)));
+    assert_eq!(Backends::parse(&many, &prefixes), Err(InvalidBackendsError::TooMany(33)));
     assert_eq!(Backends::parse(&many[..32], &prefixes).unwrap().as_slice().len(), 32);
-    assert_eq!(Backends::parse::<&str>(&[], &prefixes), Err(InvalidBackends::None));
+    assert_eq!(Backends::parse::<&str>(&[], &prefixes), Err(InvalidBackendsError::None));
     let local = Prefixes::new(vec!["127.0.0.0/8".parse().unwrap()]);
     for (twice, prefixes) in
         [(["[400::1]:80", "[400:0::1]:080"], &prefixes), (["127.0.0.1:80", "[::ffff:127.0.0.1]:80"], &local)]
     {
-        assert!(matches!(Backends::parse(&twice, prefixes), Err(InvalidBackends::Duplicate(_))), "{twice:?}");
+        assert!(
+            matches!(Backends::parse(&twice, prefixes), Err(InvalidBackendsError::Duplicate(_))),
+            "{twice:?}"
+        );
     }
 }
 

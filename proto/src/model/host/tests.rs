@@ -16,26 +16,26 @@ fn normalises_case_dot_and_unicode() {
 fn refuses_what_is_no_host() {
     let long = format!("{}.{}.{}.{}.org", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(58));
     assert_eq!(long.len(), 254);
-    assert_eq!(Host::parse(&long), Err(InvalidHost::TooLong(254)));
+    assert_eq!(Host::parse(&long), Err(InvalidHostError::TooLong(254)));
     assert!(Host::parse(&long[1..]).is_ok());
     for (text, kind) in [
-        ("", InvalidHost::Empty),
-        (".", InvalidHost::EmptyLabel(".".into())),
-        ("a..b", InvalidHost::EmptyLabel("a..b".into())),
-        ("*.x", InvalidHost::Wildcard("*.x".into())),
-        ("127.0.0.1", InvalidHost::IpAddress("127.0.0.1".into())),
-        ("[400::1]", InvalidHost::IpAddress("[400::1]".into())),
-        ("a.1", InvalidHost::IpAddress("a.1".into())),
-        ("127.0.0.0X7f", InvalidHost::IpAddress("127.0.0.0X7f".into())),
-        ("a.0x", InvalidHost::IpAddress("a.0x".into())),
-        ("１２７.0.0.1", InvalidHost::IpAddress("１２７.0.0.1".into())),
-        ("localhost", InvalidHost::SingleLabel("localhost".into())),
-        ("_acme-challenge.a.b", InvalidHost::Forbidden("_acme-challenge.a.b".into())),
-        ("-a.b", InvalidHost::Forbidden("-a.b".into())),
-        ("a b.c", InvalidHost::Forbidden("a b.c".into())),
-        ("a.b:80", InvalidHost::Forbidden("a.b:80".into())),
-        ("a.b/c", InvalidHost::Forbidden("a.b/c".into())),
-        ("xn--zzzzzz9999.b", InvalidHost::Forbidden("xn--zzzzzz9999.b".into())),
+        ("", InvalidHostError::Empty),
+        (".", InvalidHostError::EmptyLabel(".".into())),
+        ("a..b", InvalidHostError::EmptyLabel("a..b".into())),
+        ("*.x", InvalidHostError::Wildcard("*.x".into())),
+        ("127.0.0.1", InvalidHostError::IpAddress("127.0.0.1".into())),
+        ("[400::1]", InvalidHostError::IpAddress("[400::1]".into())),
+        ("a.1", InvalidHostError::IpAddress("a.1".into())),
+        ("127.0.0.0X7f", InvalidHostError::IpAddress("127.0.0.0X7f".into())),
+        ("a.0x", InvalidHostError::IpAddress("a.0x".into())),
+        ("１２７.0.0.1", InvalidHostError::IpAddress("１２７.0.0.1".into())),
+        ("localhost", InvalidHostError::SingleLabel("localhost".into())),
+        ("_acme-challenge.a.b", InvalidHostError::Forbidden("_acme-challenge.a.b".into())),
+        ("-a.b", InvalidHostError::Forbidden("-a.b".into())),
+        ("a b.c", InvalidHostError::Forbidden("a b.c".into())),
+        ("a.b:80", InvalidHostError::Forbidden("a.b:80".into())),
+        ("a.b/c", InvalidHostError::Forbidden("a.b/c".into())),
+        ("xn--zzzzzz9999.b", InvalidHostError::Forbidden("xn--zzzzzz9999.b".into())),
     ] {
         assert_eq!(Host::parse(text), Err(kind), "{text}");
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use webgateway_proto::feed::{FromNode, Held};
+use webgateway_proto::feed::{FeedVersion, FromNode};
 use webgateway_tests::feed_node::FeedNode;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,7 +25,7 @@ pub(crate) struct Taken {
 /// Every node that is played.
 #[derive(Default)]
 pub(crate) struct Fleet {
-    held: Option<Held>,
+    held: Option<FeedVersion>,
     reports: Option<mpsc::UnboundedReceiver<Told>>,
     nodes: usize,
     bytes: usize,
@@ -87,7 +87,12 @@ impl Fleet {
     }
 }
 
-async fn live(feed: PathBuf, name: String, held: Held, told: mpsc::UnboundedSender<Told>) -> Result<()> {
+async fn live(
+    feed: PathBuf,
+    name: String,
+    held: FeedVersion,
+    told: mpsc::UnboundedSender<Told>,
+) -> Result<()> {
     let mut node = FeedNode::connect(&feed, &name, Some(held)).await?;
     let mut beat = tokio::time::interval(HEARTBEAT);
     loop {

@@ -101,7 +101,7 @@ fn a_private_key_with_its_public_half_is_read_as_it_is_written() {
             format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(&der));
         assert_eq!(PrivateKey::parse(&pem).unwrap().public(), key.public());
         assert_eq!(PrivateKey::read(&der).unwrap().public(), key.public(), "DER as it is");
-        assert_eq!(PrivateKey::read(&with(&[0xff; 32])).unwrap_err(), InvalidKey::Halves);
+        assert_eq!(PrivateKey::read(&with(&[0xff; 32])).unwrap_err(), InvalidKeyError::Halves);
         for length in 0..der.len() {
             assert!(PrivateKey::read(&der[..length]).is_err(), "{length} bytes");
         }
@@ -143,5 +143,5 @@ fn a_key_that_cannot_be_used_is_told_by_its_type() {
         let told = PrivateKey::parse(text).unwrap_err().to_string();
         assert!(told.contains(words), "{text}: {told}");
     }
-    assert_eq!(PrivateKey::read(&[0xff, 0xfe, 0x2d, 0]).unwrap_err(), InvalidKey::Binary);
+    assert_eq!(PrivateKey::read(&[0xff, 0xfe, 0x2d, 0]).unwrap_err(), InvalidKeyError::Binary);
 }

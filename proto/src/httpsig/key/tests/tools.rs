@@ -78,9 +78,9 @@ fn blocks_of_rfc_4716_are_read_in_every_layout() {
     let list = format!("# two\n{text}\n{}", std::str::from_utf8(file!("ed25519.rfc4716.pub").1).unwrap());
     assert_eq!(PublicKeys::parse(&list).unwrap().iter().collect::<Vec<_>>(), [&rsa(), &ed25519()]);
     let cut = text.split("---- END").next().unwrap();
-    assert_eq!(PublicKey::parse(cut), Err(InvalidKey::Unfinished));
-    assert_eq!(PublicKey::parse(&text.replace("AAAAB3", "AAAAB4")), Err(InvalidKey::Damaged));
-    assert_eq!(PrivateKey::parse(text).unwrap_err(), InvalidKey::Public);
+    assert_eq!(PublicKey::parse(cut), Err(InvalidKeyError::Unfinished));
+    assert_eq!(PublicKey::parse(&text.replace("AAAAB3", "AAAAB4")), Err(InvalidKeyError::Damaged));
+    assert_eq!(PrivateKey::parse(text).unwrap_err(), InvalidKeyError::Public);
 }
 
 #[test]

@@ -14,14 +14,14 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::memory::HeldMemory;
+use crate::memory::MemoryReservation;
 
 /// The bytes that are handed over at a time: what is handed over is not counted any more.
 const PIECE: usize = 16 * 1024;
 
 /// The body of an answer, sent piece by piece.
 #[derive(Debug)]
-pub struct AnswerBody {
+pub struct ExpiringBody {
     rest: Rest,
     /// Tells the guard that the memory is free, by being dropped.
     _ended: oneshot::Sender<Infallible>,
@@ -34,14 +34,14 @@ struct Rest(Arc<Mutex<Option<Bytes>>>);
 /// An answer's memory was needed for others, or its client took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the answer was not read in time")]
-pub struct AnswerLostError;
+pub struct BodyExpiredError;
 
-impl AnswerBody {
+impl ExpiringBody {
     /// Returns the body of an answer that may take `limit` to be read, and its guard, to be run beside it: that holds
     /// `memory` for it until it ends, or drops the rest of it.
     pub fn new(
         bytes: Bytes,
-        mut memory: HeldMemory,
+        mut memory: MemoryReservation,
         limit: Duration,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         memory.grow(bytes.len());
@@ -66,17 +66,17 @@ impl Rest {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ExpiringBody {
     type Data = Bytes;
-    type Error = AnswerLostError;
+    type Error = BodyExpiredError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerLostError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyExpiredError>>> {
         let mut rest = self.rest.lock();
         Poll::Ready(match &mut *rest {
-            None => Some(Err(AnswerLostError)),
+            None => Some(Err(BodyExpiredError)),
             Some(rest) if rest.is_empty() => None,
             Some(rest) => {
                 let piece = rest.split_to(rest.len().min(PIECE));
@@ -108,14 +108,14 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
     const ALL: usize = 1024 * 1024;
 
-    fn held(memory: &NetworkMemory, network: u8) -> HeldMemory {
+    fn held(memory: &NetworkMemory, network: u8) -> MemoryReservation {
         memory.of([192, 0, network, 1].into())
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_goes_out_piece_by_piece_and_gives_its_memory_back() {
         let memory = NetworkMemory::new(ALL);
-        let (mut body, guard) = AnswerBody::new(vec![7; PIECE + 1].into(), held(&memory, 1), LIMIT);
+        let (mut body, guard) = ExpiringBody::new(vec![7; PIECE + 1].into(), held(&memory, 1), LIMIT);
         let mut guard = std::pin::pin!(guard);
         assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
@@ -129,14 +129,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_read_is_lost_to_others_or_in_time() {
         let memory = NetworkMemory::new(ALL);
-        let (mut slow, guard) = AnswerBody::new(vec![7; ALL].into(), held(&memory, 1), LIMIT);
-        let (mut fast, _other) = AnswerBody::new(vec![7; ALL / 2].into(), held(&memory, 2), LIMIT);
+        let (mut slow, guard) = ExpiringBody::new(vec![7; ALL].into(), held(&memory, 1), LIMIT);
+        let (mut fast, _other) = ExpiringBody::new(vec![7; ALL / 2].into(), held(&memory, 2), LIMIT);
         guard.await;
-        assert_eq!(slow.frame().await.unwrap().unwrap_err(), AnswerLostError);
+        assert_eq!(slow.frame().await.unwrap().unwrap_err(), BodyExpiredError);
         assert!(fast.frame().await.unwrap().is_ok());
         let began = tokio::time::Instant::now();
-        let (mut late, guard) = AnswerBody::new(vec![7; 1].into(), held(&memory, 3), LIMIT);
+        let (mut late, guard) = ExpiringBody::new(vec![7; 1].into(), held(&memory, 3), LIMIT);
         guard.await;
-        assert_eq!((began.elapsed(), late.frame().await.unwrap().unwrap_err()), (LIMIT, AnswerLostError));
+        assert_eq!((began.elapsed(), late.frame().await.unwrap().unwrap_err()), (LIMIT, BodyExpiredError));
     }
 }

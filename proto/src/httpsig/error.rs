@@ -2,12 +2,12 @@
 
 use thiserror::Error;
 
-use super::base::UnknownComponent;
+use super::base::ComponentError;
 use super::time_source::{FRESHNESS, TimeSource};
 
 /// The requirement that a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Failure {
+pub enum SignatureError {
     /// No signature at all.
     #[error("the request is not signed")]
     Unsigned,
@@ -34,7 +34,7 @@ pub enum Failure {
     Uncovered(String),
     /// A covered component that cannot be had.
     #[error(transparent)]
-    Component(#[from] UnknownComponent),
+    Component(#[from] ComponentError),
     /// Older than is allowed, by this many seconds in all.
     #[error(
         "by its {0} the signature was made {1} s ago, at most {FRESHNESS} s are allowed: check the clock"

@@ -18,16 +18,16 @@ const SHOWN: usize = 64;
 
 /// A stream that a client reads HTTP/1 answers from.
 #[derive(Debug)]
-pub struct StrictAnswers<I> {
+pub struct StrictResponses<I> {
     io: I,
-    heads: AnswerHeads,
+    heads: ResponseHeads,
     place: Place,
     line: Line,
 }
 
 /// The heads of the answers that come by one connection. Clones are of the same connection.
 #[derive(Debug, Clone, Default)]
-pub struct AnswerHeads(Arc<Shared>);
+pub struct ResponseHeads(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -67,15 +67,15 @@ enum Place {
     Fields { is_interim: bool },
 }
 
-impl<I> StrictAnswers<I> {
+impl<I> StrictResponses<I> {
     /// Reads the answers that `heads` awaits.
     #[must_use]
-    pub fn new(io: I, heads: AnswerHeads) -> Self {
+    pub fn new(io: I, heads: ResponseHeads) -> Self {
         Self { io, heads, place: Place::default(), line: Line::default() }
     }
 }
 
-impl AnswerHeads {
+impl ResponseHeads {
     /// Takes note that a request is about to be sent: the next byte to come is the first of its answer.
     pub fn wait(&self) {
         self.0.is_awaited.store(true, Relaxed);
@@ -88,7 +88,7 @@ impl AnswerHeads {
     }
 }
 
-impl<I> StrictAnswers<I> {
+impl<I> StrictResponses<I> {
     /// Follows bytes of a head, and spoils it at a line that breaks a rule.
     fn scan(&mut self, mut bytes: &mut [u8]) {
         let Self { heads, place, line, .. } = self;
@@ -192,7 +192,7 @@ impl fmt::Display for HeadError {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for StrictAnswers<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for StrictResponses<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -204,7 +204,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for StrictAnswers<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for StrictAnswers<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for StrictResponses<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
     }
@@ -236,9 +236,9 @@ mod tests {
 
     /// Scans `text` in reads of `size` bytes; returns what a client reads, the error, and whether more is awaited.
     fn scanned(text: &[u8], size: usize) -> (Vec<u8>, Option<HeadError>, bool) {
-        let heads = AnswerHeads::default();
+        let heads = ResponseHeads::default();
         heads.wait();
-        let (mut answers, mut bytes) = (StrictAnswers::new((), heads.clone()), text.to_vec());
+        let (mut answers, mut bytes) = (StrictResponses::new((), heads.clone()), text.to_vec());
         for piece in bytes.chunks_mut(size) {
             if heads.0.is_awaited.load(Relaxed) {
                 answers.scan(piece);
