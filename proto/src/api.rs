@@ -1,4 +1,4 @@
-//! The API's words, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
+//! The API's vocabulary, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
 
 mod audit;
 mod certificates;
@@ -32,7 +32,7 @@ pub use crate::feed::MAX_BODY;
 
 /// The path of the API.
 pub const RPC_PATH: &str = "/rpc";
-/// The path of the API's page for people.
+/// The path of the API's HTML documentation.
 pub const DOCS_PATH: &str = "/docs";
 /// The path of the API's OpenRPC document.
 pub const OPENRPC_PATH: &str = "/openrpc.json";

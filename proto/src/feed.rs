@@ -1,4 +1,4 @@
-//! What travels on the feed, as domain types; the generated ones stay behind `convert` and the two service doors.
+//! The messages of the feed between controlplane and nodes, as domain types. Generated types are used by `convert` only.
 
 mod call;
 mod convert;
@@ -14,13 +14,13 @@ pub use resource::{
     ResourceName, Settings, TicketKey, TicketKeys,
 };
 
-/// The DNS name in the certificate that the controlplane shows to its nodes, wherever it is.
+/// The DNS name in the certificate that the controlplane presents to its nodes, independent of its address.
 pub const CONTROLPLANE_NAME: &str = "controlplane.webgateway.internal";
 
-/// The largest body of an API request, in bytes: nodes hand none on that is larger, and the API takes none.
+/// The maximum size of an API request's body, in bytes. Nodes forward no larger ones, and the API accepts none.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.
+/// The generated gRPC clients, servers and wire messages. Only `convert` and the feed's client and server use them.
 #[allow(
     missing_docs,
     unreachable_pub,

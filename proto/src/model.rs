@@ -1,4 +1,4 @@
-//! The model: what exists is valid, because every type here can only be made by parsing.
+//! The domain model. Its types are constructed by parsing, so that every value is valid.
 
 mod backend;
 mod cert;

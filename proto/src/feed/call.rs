@@ -1,4 +1,4 @@
-//! API requests and DNS questions that travel through a node: generated types in, ours out, and the reverse.
+//! Conversions between wire and domain types for API requests and DNS queries that a node forwards.
 
 use std::net::IpAddr;
 
@@ -64,9 +64,9 @@ impl From<ApiReply> for wire::CallResponse {
 impl TryFrom<wire::ResolveRequest> for Question {
     type Error = InvalidMessageError;
 
-    fn try_from(asked: wire::ResolveRequest) -> Result<Self, InvalidMessageError> {
-        let client = asked.client.parse().map_err(|_| InvalidMessageError::Call("client address"))?;
-        Ok(Self { message: asked.message, client, tcp: asked.tcp })
+    fn try_from(request: wire::ResolveRequest) -> Result<Self, InvalidMessageError> {
+        let client = request.client.parse().map_err(|_| InvalidMessageError::Call("client address"))?;
+        Ok(Self { message: request.message, client, tcp: request.tcp })
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_api_call_comes_back() {
+    fn an_api_call_survives_the_round_trip() {
         let request = http::Request::post("https://gw.example:8443/rpc?x=1")
             .header("x-a", "1")
             .header("x-a", "2")
@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn a_question_comes_back() {
+    fn a_dns_question_survives_the_round_trip() {
         let message = Bytes::from_static(b"\x12\x34");
         let question = Question { message, client: "192.0.2.1".parse().unwrap(), tcp: true };
         let written = wire::ResolveRequest::from(question.clone());
         assert_eq!(Question::try_from(written.clone()), Ok(question));
-        let nobody = wire::ResolveRequest { client: "x".into(), ..written };
-        assert!(Question::try_from(nobody).is_err());
+        let invalid = wire::ResolveRequest { client: "x".into(), ..written };
+        assert!(Question::try_from(invalid).is_err());
     }
 }

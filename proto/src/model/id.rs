@@ -1,4 +1,4 @@
-//! The names of things: routes and keys.
+//! The ids of routes and of public keys.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,25 +12,25 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct RouteId(Uuid);
 
-/// A text that is no UUID.
+/// A text that is not a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is not a route id: it is a UUID, as `gwctl routes list` shows them")]
+#[error("`{0}` is not a route id: use a UUID from `gwctl routes list`")]
 pub struct InvalidRouteIdError(String);
 
 impl RouteId {
-    /// A new id, sortable by time (RFC 9562 §5.7).
+    /// Returns a new id, sortable by time (RFC 9562 §5.7).
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// From its 16 bytes.
+    /// Makes an id from its 16 bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Its 16 bytes.
+    /// Returns the 16 bytes of the id.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

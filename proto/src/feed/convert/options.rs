@@ -1,4 +1,4 @@
-//! The options of a route, from and to the wire.
+//! Conversions of route options from and to the wire.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::feed::wire;
 use crate::model::options::HostHeader;
 use crate::model::{Balance, HealthCheck, InvalidHealthCheckError, Probe, RouteOptions};
 
-/// Reads the options of a route. One that this build does not know makes the route unusable.
+/// Reads the options of a route. A required option that this build does not know is an error.
 pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessageError> {
     if let Some(name) = route.requires.iter().find(|name| !RouteOptions::NAMES.contains(&name.as_str())) {
         return Err(InvalidMessageError::UnknownOption(name.clone()));
     }
     let Some(options) = &route.options else {
-        // From a controlplane that has no other options.
+        // An older controlplane knows these two options only.
         let (balance, health) = (read_balance(route.balance)?, read_health(route.health.as_ref())?);
         return Ok(RouteOptions { balance, health, ..RouteOptions::default() });
     };
@@ -24,9 +24,9 @@ pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessageEr
     })
 }
 
-/// Writes the options into the message of their route.
+/// Adds the options to the message of their route.
 pub(super) fn write(options: &RouteOptions, route: wire::Route) -> wire::Route {
-    let requires: Vec<String> = options.given().into_iter().map(str::to_owned).collect();
+    let requires: Vec<String> = options.non_defaults().into_iter().map(str::to_owned).collect();
     if requires.is_empty() {
         return route;
     }

@@ -1,4 +1,4 @@
-//! Resources, from and to the wire.
+//! Conversions of resources from and to the wire.
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
@@ -14,7 +14,7 @@ use crate::model::{
     Prefixes, RouteId,
 };
 
-/// Reads a resource, or nothing if this build does not know its kind; `allowed` bounds the backends that are taken.
+/// Reads a resource; `None` if this build does not know its kind. A backend outside `allowed` is an error.
 pub(super) fn read(
     resource: wire::Resource,
     allowed: &Prefixes,
@@ -120,7 +120,7 @@ fn write_challenge(challenge: &Challenge) -> wire::Challenge {
     wire::Challenge { host: challenge.host.to_string(), response: Some(response) }
 }
 
-/// Writes a resource for the wire.
+/// Writes a resource.
 pub(super) fn write(resource: &Resource) -> wire::Resource {
     use wire::resource::Kind;
     let kind = match resource {

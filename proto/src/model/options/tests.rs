@@ -22,8 +22,8 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
 
 #[test]
 fn the_sample_differs_from_the_default_in_every_option() {
-    assert_eq!(RouteOptions::sample().given(), RouteOptions::NAMES);
-    assert!(RouteOptions::default().given().is_empty());
+    assert_eq!(RouteOptions::sample().non_defaults(), RouteOptions::NAMES);
+    assert!(RouteOptions::default().non_defaults().is_empty());
 }
 
 #[test]
@@ -84,7 +84,10 @@ fn a_word_is_read_as_it_is_written() {
         assert_eq!(serde_json::to_value(word).unwrap(), json!(word.as_str()));
         assert!(word.meaning().ends_with('.'), "{}", word.meaning());
     }
-    assert_eq!(Balance::parse("Random").unwrap_err().to_string(), "`Random` is none of round_robin, random");
+    assert_eq!(
+        Balance::parse("Random").unwrap_err().to_string(),
+        "`Random` is not one of round_robin, random"
+    );
 }
 
 #[test]
