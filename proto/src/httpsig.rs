@@ -1,7 +1,7 @@
-//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): what must be signed, for both sides.
+//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): signing, verification and the required components.
 //!
-//! The structured fields are parsed and written by `sfv`; the signature base is built here, because it must
-//! keep the peer's own parameter order and refuse what is covered but absent.
+//! The crate `sfv` parses and serializes the structured fields. This module builds the signature base itself, because the
+//! base must keep the peer's order of parameters, and a covered component that is absent must be an error.
 
 mod base;
 mod coverage;

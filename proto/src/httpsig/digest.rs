@@ -9,7 +9,7 @@ use sfv::{Dictionary, ListEntry, Parser};
 
 use super::error::SignatureError;
 
-/// The value of a Content-Digest field over `body`.
+/// Returns the value of a Content-Digest field over `body`, with SHA-256.
 #[must_use]
 pub fn content_digest(body: &[u8]) -> HeaderValue {
     let text = format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, body)));
@@ -17,7 +17,7 @@ pub fn content_digest(body: &[u8]) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Checks every digest of the Content-Digest field that has an algorithm known here; one is needed at least.
+/// Checks every SHA-256 and SHA-512 digest of the Content-Digest field. At least one is required.
 pub fn check_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
     let mut known = 0;
     for value in headers.get_all("content-digest") {
@@ -55,7 +55,7 @@ mod tests {
 
     /// RFC 9530 appendix B.1 and RFC 9421 appendix B.2.
     #[test]
-    fn the_rfcs_own_digests() {
+    fn the_digests_of_the_rfcs_are_accepted() {
         let body = br#"{"hello": "world"}"#;
         let sha256 = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
         let sha512 = "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:";
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn no_usable_digest_is_said() {
+    fn a_missing_or_malformed_digest_is_an_error() {
         assert_eq!(check_digest(&HeaderMap::new(), b""), Err(SignatureError::DigestMissing));
         assert_eq!(check_digest(&with("md5=:AAAA:"), b""), Err(SignatureError::DigestMissing));
         assert_eq!(check_digest(&with("sha-256=:x"), b""), Err(SignatureError::DigestMalformed));

@@ -1,4 +1,4 @@
-//! A signed request, kept so that anybody can check later who asked for what.
+//! A stored signed request, which anybody can verify later.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,43 +13,43 @@ use super::verify::VerifiedSignature;
 use super::{SignatureError, check_digest};
 use crate::model::KeyId;
 
-/// What somebody signed, with all that is needed to check it again: no clock, no nonce, no server.
+/// A signed request with everything needed to verify it later, independent of clock, nonces and server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// The public key, SPKI PEM.
+    /// The public key, in SPKI PEM.
     pub key: String,
     /// The algorithm, by its RFC 9421 §6.2 name.
     pub algorithm: String,
     /// The signature base (RFC 9421 §2.5).
     pub base: String,
-    /// The signature over it, base64.
+    /// The signature over the base, in base64.
     pub signature: String,
     /// The body, whose digest the base covers.
     pub body: String,
 }
 
-/// Why something is no evidence.
+/// Evidence that fails verification.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EvidenceError {
-    /// Its key.
+    /// The public key cannot be parsed.
     #[error("its key cannot be used: {0}")]
     Key(#[from] InvalidKeyError),
-    /// Another algorithm than the key's.
+    /// The algorithm does not match the key.
     #[error("`{0}` is not the key's algorithm")]
     Algorithm(String),
-    /// Not the key's signature.
+    /// The signature does not verify with the key.
     #[error("its signature does not verify with its key")]
     Forged,
-    /// The body is not what was signed.
-    #[error("its body is not what was signed: {0}")]
+    /// The body does not match the signed digest.
+    #[error("its body does not match the signed digest: {0}")]
     Body(#[from] SignatureError),
-    /// No key id was signed.
-    #[error("what was signed names no key")]
+    /// The signature base has no key id.
+    #[error("its signature base has no key id")]
     KeyId,
 }
 
 impl Evidence {
-    /// What was verified, with its body.
+    /// Makes evidence of a verified signature and the request's body.
     #[must_use]
     pub fn new(signed: &VerifiedSignature, body: &[u8]) -> Self {
         Self {
@@ -57,12 +57,12 @@ impl Evidence {
             algorithm: signed.algorithm.as_str().to_owned(),
             base: signed.base.clone(),
             signature: STANDARD.encode(&signed.signature),
-            // What is executed is JSON, and so UTF-8.
+            // Only JSON is executed, which is UTF-8.
             body: String::from_utf8_lossy(body).into_owned(),
         }
     }
 
-    /// Checks the signature and the digest; returns the key id that was signed.
+    /// Checks the signature and the digest, and returns the signed key id.
     pub fn check(&self) -> Result<KeyId, EvidenceError> {
         let key = PublicKey::parse(&self.key)?;
         let named = |algorithm: &&Algorithm| algorithm.as_str() == self.algorithm;
@@ -91,7 +91,7 @@ impl Evidence {
         input.params.get("keyid")?.as_string()?.as_str().parse().ok()
     }
 
-    /// The value of a component, as it was signed.
+    /// Returns the signed value of a component.
     fn component(&self, name: &str) -> Option<&str> {
         self.base.lines().find_map(|line| line.strip_prefix('"')?.strip_prefix(name)?.strip_prefix("\": "))
     }

@@ -1,4 +1,4 @@
-//! The time of a signature: `created`, a covered Date field, or both; and `expires`.
+//! The check of a signature's times: `created`, a covered Date field, and `expires`.
 
 use std::time::UNIX_EPOCH;
 
@@ -15,8 +15,8 @@ use super::error::SignatureError;
 use super::parameters::integer;
 use super::time_source::{FRESHNESS, TimeSource};
 
-/// Checks that a signature is of `now` (Unix seconds) by each time that it has, of which one is needed at least, and has not
-/// expired.
+/// Checks that each time of a signature is within [`FRESHNESS`] of `now` (Unix seconds), that it has at least one, and that
+/// it has not expired.
 pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<(), SignatureError> {
     let created = integer(input, "created")?;
     let date = if covers(input, "date") { Some(date(headers)?) } else { None };
@@ -38,7 +38,7 @@ pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<
     }
 }
 
-/// The one Date field, in any of the three forms of RFC 9110 §5.6.7, or with a numeric zone (RFC 5322), in Unix seconds.
+/// Returns the single Date field in Unix seconds. Accepts the three forms of RFC 9110 §5.6.7 and numeric zones (RFC 5322).
 fn date(headers: &HeaderMap) -> Result<i64, SignatureError> {
     let mut dates = headers.get_all(DATE).iter();
     let date = dates.next().ok_or_else(|| ComponentError::Absent("date".to_owned()))?;

@@ -1,4 +1,4 @@
-//! Keys, in the forms people have them: PEM, OpenSSH and raw base64.
+//! Public and private keys, in all their text forms: PEM, OpenSSH and raw base64.
 
 mod algorithm;
 mod encoding;
@@ -21,7 +21,7 @@ use self::form::{Form, foreign_label, foreign_openssh, openssh_type};
 use self::rsa::{RsaPrivate, RsaPublic};
 pub use self::several::{InvalidKeysError, PublicKeys, SkippedKey};
 
-/// A key that verifies.
+/// A public key, which verifies signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey(Public);
 
@@ -92,7 +92,7 @@ impl PublicKey {
         if key.is_weak() { Err(InvalidKeyError::Weak) } else { Ok(Self(Public::Ed25519(key))) }
     }
 
-    /// The algorithms its signatures may have: one, or for a common RSA key either of two.
+    /// Returns the algorithms allowed for signatures of this key: one, or two for a common RSA key.
     #[must_use]
     pub fn algorithms(&self) -> &'static [Algorithm] {
         match &self.0 {
@@ -101,7 +101,7 @@ impl PublicKey {
         }
     }
 
-    /// Whether `signature` over `base` is this key's, made with `algorithm`, one of [`PublicKey::algorithms`].
+    /// Verifies `signature` over `base` with `algorithm`, which must be one of [`PublicKey::algorithms`].
     #[must_use]
     pub fn verifies(&self, algorithm: Algorithm, base: &str, signature: &[u8]) -> bool {
         match (&self.0, algorithm) {
@@ -117,7 +117,7 @@ impl PublicKey {
         }
     }
 
-    /// SPKI PEM.
+    /// Returns the key in SPKI PEM.
     #[must_use]
     pub fn to_pem(&self) -> String {
         match &self.0 {
@@ -134,7 +134,7 @@ impl From<RsaPublic> for PublicKey {
     }
 }
 
-/// A key that signs. Never shown.
+/// A private key, which signs. `Debug` does not show it.
 #[derive(Clone)]
 pub struct PrivateKey(Private);
 
@@ -145,7 +145,7 @@ enum Private {
 }
 
 impl PrivateKey {
-    /// Takes 32 random bytes: an ed25519 key.
+    /// Makes an ed25519 key from 32 random bytes.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(Private::Ed25519(Box::new(SigningKey::from_bytes(seed))))
@@ -156,7 +156,7 @@ impl PrivateKey {
         match std::str::from_utf8(file) {
             Ok(text) => Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text)),
             Err(_) => Self::from_pkcs8(file).or_else(|failure| match failure {
-                // As OpenSSL writes an RSA key in DER.
+                // OpenSSL writes RSA keys in DER as PKCS#1.
                 InvalidKeyError::Damaged => match RsaPrivate::from_der(file, false) {
                     Ok(key) => Ok(Self(Private::Rsa(key))),
                     Err(_) => Err(InvalidKeyError::Binary),
@@ -203,7 +203,7 @@ impl PrivateKey {
         }
         let seed = Zeroizing::new(encoding::ed25519_seed(key).ok_or(InvalidKeyError::Damaged)?);
         let key = SigningKey::from_bytes(&seed);
-        // The public half is last, if it is there.
+        // The optional public half comes last.
         if has_public_half(rest) && !rest.ends_with(key.verifying_key().as_bytes()) {
             return Err(InvalidKeyError::Halves);
         }
@@ -223,7 +223,7 @@ impl PrivateKey {
         Ok(Self::from_seed(&pair.private.to_bytes()))
     }
 
-    /// The other half.
+    /// Returns the public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
         match &self.0 {
@@ -232,7 +232,7 @@ impl PrivateKey {
         }
     }
 
-    /// The algorithm it signs with.
+    /// Returns the algorithm with which the key signs.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         match &self.0 {
@@ -250,12 +250,12 @@ impl PrivateKey {
         }
     }
 
-    /// PKCS#8 PEM (RFC 5958), wiped when dropped.
+    /// Returns the key in PKCS#8 PEM (RFC 5958), which is wiped when dropped.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
         match &self.0 {
             Private::Ed25519(key) => {
-                // Encoding 32 bytes cannot fail. The public half is left out, so that OpenSSL 1.1 reads it too.
+                // Encoding 32 bytes cannot fail. OpenSSL 1.1 cannot read keys that include the public half.
                 let secret_key = key.to_bytes();
                 let bytes = ed25519_dalek::pkcs8::KeypairBytes { secret_key, public_key: None };
                 bytes.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()

@@ -12,19 +12,19 @@ use super::base::write_input;
 use super::{ComponentError, Message, PrivateKey, content_digest};
 use crate::model::KeyId;
 
-/// Why a request cannot be signed.
+/// A request that cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignError {
-    /// Something to be covered is not there.
+    /// A component to be covered is absent.
     #[error(transparent)]
     Component(#[from] ComponentError),
-    /// A nonce or key id with characters a structured field cannot carry.
+    /// The nonce or key id has characters that a structured field cannot contain.
     #[error("the nonce or key id cannot be written in a header")]
     Text,
 }
 
-/// Signs `request`, whose URI is absolute: sets Content-Digest, Signature-Input and Signature, and returns the
-/// signature base. `now` is in Unix seconds; `nonce` is used for this request alone.
+/// Signs `request`, whose URI must be absolute: sets Content-Digest, Signature-Input and Signature, and returns the
+/// signature base. `now` is in Unix seconds; `nonce` must be unique for each request.
 pub fn sign(
     request: &mut Request<Bytes>,
     key: &PrivateKey,

@@ -60,15 +60,15 @@ impl FromStr for RouteId {
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(Box<str>);
 
-/// A text that cannot name a key.
+/// A text that is not a valid key id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` cannot name a key: use 1 to 128 letters, digits and . _ - @ +, without `..` and not starting with a dot"
+    "`{0}` is not a key id: use 1 to 128 letters, digits and . _ - @ +, without `..` and not starting with a dot"
 )]
 pub struct InvalidKeyIdError(String);
 
 impl KeyId {
-    /// The name as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

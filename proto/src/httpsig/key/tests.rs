@@ -1,4 +1,4 @@
-//! Every form a key may have, and what its signatures may be.
+//! Keys in every form, and the algorithms of their signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -50,7 +50,7 @@ fn rsa_keys_are_read_in_every_form() {
 }
 
 #[test]
-fn a_key_for_pss_alone_is_used_for_nothing_else() {
+fn a_key_restricted_to_pss_allows_no_other_algorithm() {
     let key = PrivateKey::parse(include_str!("../samples/pss.priv")).unwrap();
     assert_eq!(PublicKey::parse(include_str!("../samples/pss.pub")), Ok(key.public()));
     assert_eq!(PublicKey::parse(&key.public().to_pem()), Ok(key.public()), "what it is for is written too");
@@ -60,7 +60,7 @@ fn a_key_for_pss_alone_is_used_for_nothing_else() {
 }
 
 #[test]
-fn what_is_no_key_of_ours_is_said() {
+fn an_unsupported_key_is_rejected_with_its_reason() {
     let key = PrivateKey::from_seed(&[7; 32]);
     let (private, public) =
         (|text: &str| PrivateKey::parse(text).unwrap_err(), |text: &str| PublicKey::parse(text).unwrap_err());

@@ -1,4 +1,4 @@
-//! The signatures of a request, by their labels (RFC 9421 §4): a proxy on the way may have added its own.
+//! The parsing of a request's signatures by label (RFC 9421 §4). Intermediaries may have added their own.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -10,22 +10,22 @@ use sfv::{Dictionary, KeyRef, ListEntry, Parser};
 use super::RequestSignature;
 use crate::httpsig::error::SignatureError;
 
-/// The most signatures of one request that are looked at.
+/// The maximum number of signatures of one request that are examined.
 pub const MAX_SIGNATURES: usize = 8;
 
-/// One of a request's signatures.
+/// One of the signatures of a request.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Its label; empty for a field line that cannot be read.
+    /// The signature's label; empty for a field line that cannot be parsed.
     pub label: String,
-    /// The signature, or why it cannot count.
+    /// The signature, or the reason that it is invalid.
     pub signature: Result<RequestSignature, SignatureError>,
 }
 
-/// The signatures a request has, in the order of Signature-Input: at least one.
+/// Returns the signatures of a request, in the order of Signature-Input; at least one.
 ///
 /// # Errors
-/// There is none, there is no pair of Signature-Input and Signature, or there are more than [`MAX_SIGNATURES`].
+/// There is no signature, no pair of Signature-Input and Signature, or there are more than [`MAX_SIGNATURES`].
 pub fn candidates(headers: &HeaderMap) -> Result<Vec<Candidate>, SignatureError> {
     if !headers.contains_key("signature-input") || !headers.contains_key("signature") {
         return Err(SignatureError::Unsigned);
@@ -38,7 +38,7 @@ pub fn candidates(headers: &HeaderMap) -> Result<Vec<Candidate>, SignatureError>
             _ if inputs.repeats(label) || signatures.repeats(label) => {
                 Err(SignatureError::Repeated(label.clone()))
             }
-            Some((_, signature)) => present(input, signature),
+            Some((_, signature)) => pair(input, signature),
             None => Err(SignatureError::Label),
         };
         found.push(Candidate { label: label.clone(), signature });
@@ -54,9 +54,9 @@ pub fn candidates(headers: &HeaderMap) -> Result<Vec<Candidate>, SignatureError>
     match found.len() {
         0 => Err(SignatureError::Unsigned),
         count if count > MAX_SIGNATURES => Err(SignatureError::TooMany(MAX_SIGNATURES)),
-        // One signature whose two halves do not find each other.
+        // Each label occurs in one of the two fields only.
         _ if found.iter().all(is_unpaired) => Err(SignatureError::Label),
-        // An unreadable line leaves its label's other half alone: it is the line that is at fault.
+        // A line that cannot be parsed also hides its labels, so that their counterparts must not be reported.
         _ => {
             let has_unreadable = found.iter().any(|candidate| candidate.label.is_empty());
             found.retain(|candidate| !(has_unreadable && is_unpaired(candidate)));
@@ -65,20 +65,20 @@ pub fn candidates(headers: &HeaderMap) -> Result<Vec<Candidate>, SignatureError>
     }
 }
 
-fn present(input: &ListEntry, signature: &ListEntry) -> Result<RequestSignature, SignatureError> {
+fn pair(input: &ListEntry, signature: &ListEntry) -> Result<RequestSignature, SignatureError> {
     let ListEntry::InnerList(input) = input else { return Err(SignatureError::Malformed("Signature-Input")) };
     let ListEntry::Item(item) = signature else { return Err(SignatureError::Malformed("Signature")) };
     let signature = item.bare_item.as_byte_sequence().ok_or(SignatureError::Malformed("Signature"))?;
     RequestSignature::new(input.clone(), signature.to_vec())
 }
 
-/// A dictionary field, of one line or several.
+/// A dictionary field of one or several lines.
 #[derive(Default)]
 struct Field {
-    /// Each label once, in order.
+    /// The members in order, each label once.
     members: Vec<(String, ListEntry)>,
     repeated: HashSet<String>,
-    /// For each line that does not parse, its failure.
+    /// The errors of the lines that cannot be parsed.
     unreadable: Vec<SignatureError>,
 }
 
@@ -94,7 +94,7 @@ impl Field {
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<(), sfv::Error> {
-        // A [`Dictionary`] would merge a label that is there twice.
+        // [`Dictionary`] hides duplicates: the last member with a label replaces the others.
         let labels = Parser::new(line).parse_dictionary_with_visitor(Labels::default())?;
         let members: Dictionary = Parser::new(line).parse()?;
         self.repeated.extend(labels.repeated);
@@ -114,7 +114,7 @@ impl Field {
     }
 }
 
-/// The labels of a line.
+/// A visitor that collects the labels of a line.
 #[derive(Default)]
 struct Labels {
     seen: HashSet<String>,

@@ -1,4 +1,4 @@
-//! The properties that a fuzzer tries to break: a base has one meaning, and of what was signed nothing can be changed.
+//! Fuzz target of signatures: a signature base is unambiguous, and no signed part of a request can be changed.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use crate::model::KeyId;
 /// The time of all signatures.
 const NOW: i64 = 1_700_000_000;
 
-/// The requests that were signed. The corpus has them, signatures included.
+/// The signed requests, which the corpus contains with their signatures.
 const SIGNED: [&str; 4] = [
     include_str!("../../../../tests/fuzz/corpora/signatures/strict"),
     include_str!("../../../../tests/fuzz/corpora/signatures/date"),
@@ -23,7 +23,7 @@ const SIGNED: [&str; 4] = [
     include_str!("../../../../tests/fuzz/corpora/signatures/parameter"),
 ];
 
-/// The requests that were signed, each with its verified signature.
+/// The signed requests, each with its verified signature.
 static ORIGINALS: LazyLock<Vec<(Request<Bytes>, RequestSignature, VerifiedSignature)>> =
     LazyLock::new(|| {
         let verified = |text: &&str| {
@@ -36,7 +36,7 @@ static ORIGINALS: LazyLock<Vec<(Request<Bytes>, RequestSignature, VerifiedSignat
         originals
     });
 
-/// Takes a request: the method and the URI in a line, a line for each field, an empty one, and the body.
+/// Reads a request: a line with method and URI, a line for each field, an empty line, and the body.
 pub(crate) fn signatures(input: &[u8]) {
     let Some(request) = request(input) else { return };
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
@@ -51,7 +51,7 @@ pub(crate) fn signatures(input: &[u8]) {
     }
 }
 
-/// Returns each signature that was verified, and why the others were not.
+/// Returns each verified signature, and the errors of the others.
 fn verdicts(request: &Request<Bytes>) -> Vec<Result<(RequestSignature, VerifiedSignature), SignatureError>> {
     let keys = PublicKeys::from(PrivateKey::from_seed(&[7; 32]).public());
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
@@ -66,7 +66,7 @@ fn verdicts(request: &Request<Bytes>) -> Vec<Result<(RequestSignature, VerifiedS
     found.into_iter().map(|candidate| candidate.signature.and_then(verdict)).collect()
 }
 
-/// Checks that what was verified is what was signed, in all that anybody acts upon.
+/// Checks that a verified request equals the signed one in all parts that affect its execution.
 fn is_original(request: &Request<Bytes>, signature: &RequestSignature, signed: &VerifiedSignature) {
     let original = ORIGINALS.iter().find(|(_, _, original)| original.base == signed.base);
     let Some((was, by, _)) = original else { unreachable!("a forgery: {request:?}") };
@@ -90,7 +90,7 @@ fn is_same_authority(request: &Request<Bytes>, was: &Request<Bytes>) -> bool {
     authority(request) == authority(was)
 }
 
-/// Checks that each component has one line in the base, and the parameters the last one.
+/// Checks that each component has one line in the base, and that the parameters have the last one.
 fn has_one_meaning(signature: &RequestSignature, message: &Message<'_>) {
     let Ok(base) = message.base(&signature.input) else { return };
     assert!(!base.contains('\r'), "{base}");

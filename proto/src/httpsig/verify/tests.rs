@@ -1,4 +1,4 @@
-//! The RFC's own vectors, our own round trip, and each requirement failed alone.
+//! The round trip of signing and verifying, and each requirement failing alone.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -43,7 +43,7 @@ fn with_input(input: &str) -> Request<Bytes> {
 }
 
 #[test]
-fn what_is_signed_verifies_within_the_window() {
+fn a_signature_verifies_within_its_time_window() {
     for now in [NOW - FRESHNESS, NOW, NOW + FRESHNESS] {
         assert_eq!(verdict(&signed(), now), Ok(()));
     }
@@ -56,7 +56,7 @@ fn what_is_signed_verifies_within_the_window() {
 }
 
 #[test]
-fn whatever_is_changed_is_noticed() {
+fn every_change_of_a_signed_request_is_detected() {
     let mut request = signed();
     *request.method_mut() = Method::PUT;
     assert_eq!(verdict(&request, NOW), Err(SignatureError::Forged));
@@ -123,7 +123,7 @@ fn each_requirement_fails_alone() {
 }
 
 #[test]
-fn a_peers_own_parameter_order_is_kept() {
+fn the_peers_order_of_parameters_is_kept() {
     let input = format!(
         r#"sig1=("@method" "@authority" "@path" "content-digest");nonce="x";created={NOW};keyid="k";tag="t""#
     );
@@ -139,7 +139,7 @@ fn a_peers_own_parameter_order_is_kept() {
 
 proptest! {
     #[test]
-    fn reading_never_panics(input in "\\PC{0,80}", signature in "\\PC{0,80}") {
+    fn parsing_never_panics(input in "\\PC{0,80}", signature in "\\PC{0,80}") {
         let mut headers = HeaderMap::new();
         if let (Ok(i), Ok(s)) = (input.parse(), signature.parse()) {
             headers.insert("signature-input", i);

@@ -1,11 +1,11 @@
-//! Addresses in every spelling, and what all that are accepted have in common.
+//! Backends in every spelling, and the properties of all accepted ones.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn parses_overlay_addresses_only() {
+fn only_overlay_addresses_are_allowed_by_default() {
     let overlay = Prefixes::default();
     assert_eq!(overlay.to_string(), "400::/7");
     let good = Backend::parse("[54f:1::1]:8080").unwrap();
@@ -19,7 +19,7 @@ fn parses_overlay_addresses_only() {
 }
 
 #[test]
-fn says_what_is_wrong() {
+fn an_invalid_backend_is_reported_with_its_reason() {
     for (text, error) in [
         ("400::1", InvalidBackendError::NoPort("400::1".into())),
         ("[400::1]", InvalidBackendError::NoPortBracketed("[400::1]".into())),
@@ -41,7 +41,7 @@ fn says_what_is_wrong() {
 }
 
 #[test]
-fn a_list_is_bounded_and_without_doubles() {
+fn a_list_is_bounded_and_has_no_duplicates() {
     let prefixes = Prefixes::default();
     let many: Vec<String> = (1..=33).map(|i| format!("[400::{i:x}]:80")).collect();
     assert_eq!(Backends::parse(&many, &prefixes), Err(InvalidBackendsError::TooMany(33)));
@@ -58,7 +58,7 @@ fn a_list_is_bounded_and_without_doubles() {
     }
 }
 
-/// The ways to write one address and port.
+/// Returns the spellings of one address and port.
 fn spellings(address: Ipv6Addr, port: u16) -> Vec<String> {
     let full: Vec<String> = address.segments().iter().map(|segment| format!("{segment:04x}")).collect();
     let (full, short) = (full.join(":"), address.to_string());
@@ -71,7 +71,7 @@ fn spellings(address: Ipv6Addr, port: u16) -> Vec<String> {
     all
 }
 
-/// Addresses at and around the edges of the overlay, IPv4 in IPv6, and any other.
+/// Generates addresses at the edges of the overlay, IPv4-mapped ones, and arbitrary ones.
 fn addresses() -> impl Strategy<Value = Ipv6Addr> {
     let first = prop_oneof![Just(0x3ff), Just(0x400), Just(0x5ff), Just(0x600), Just(0), any::<u16>()];
     let overlay = (first, any::<u128>()).prop_map(|(first, rest)| u128::from(first) << 112 | rest >> 16);
@@ -81,7 +81,7 @@ fn addresses() -> impl Strategy<Value = Ipv6Addr> {
 
 proptest! {
     #[test]
-    fn one_address_is_one_backend_however_it_is_written(address in addresses(), port in any::<u16>()) {
+    fn all_spellings_of_an_address_are_the_same_backend(address in addresses(), port in any::<u16>()) {
         for text in spellings(address, port) {
             let Ok(backend) = Backend::parse(&text) else {
                 prop_assert_eq!(port, 0, "{}", text);
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn ipv4_is_inside_its_own_prefixes_alone(v4 in any::<std::net::Ipv4Addr>(), port in 1..=u16::MAX, bits in 0..=32u8) {
+    fn ipv4_is_inside_ipv4_prefixes_only(v4 in any::<std::net::Ipv4Addr>(), port in 1..=u16::MAX, bits in 0..=32u8) {
         let prefix = ipnet::Ipv4Net::new(v4, bits).unwrap().trunc();
         let prefixes = Prefixes::new(vec![IpNet::V4(prefix)]);
         for text in [format!("{v4}:{port}"), format!("[::ffff:{v4}]:{port}"), format!("[{}]:{port}", v4.to_ipv6_mapped())] {
@@ -105,12 +105,12 @@ proptest! {
             prop_assert_eq!(prefixes.admit(backend), Ok(backend));
             prop_assert!(Prefixes::default().admit(backend).is_err());
             let everything = Prefixes::new(vec!["::/0".parse().unwrap()]);
-            prop_assert!(everything.admit(backend).is_err(), "IPv6 does not let IPv4 in");
+            prop_assert!(everything.admit(backend).is_err(), "an IPv6 prefix does not contain IPv4");
         }
     }
 
     #[test]
-    fn any_text_is_in_its_one_form_or_refused(
+    fn any_text_is_canonicalized_or_rejected(
         near in "[\\[]?[0-9a-fA-F:.%]{0,40}[\\]]?(:[0-9]{0,6})?",
         bytes in proptest::collection::vec(any::<u8>(), 0..60),
     ) {

@@ -1,15 +1,15 @@
-//! The sets of components that are taken, and the times: the predecessor's form among them.
+//! The accepted sets of covered components and times, including the form of the predecessor of this project.
 
 use super::*;
 use crate::httpsig::RequiredComponent;
 
-/// Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110 §5.6.7.
+/// The time `Sun, 06 Nov 1994 08:49:37 GMT`, the example of RFC 9110 §5.6.7.
 const THEN: i64 = 784_111_777;
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const PREDECESSOR: &str = r#"("@request-target" "date" "content-digest")"#;
 
-/// A request with these fields besides, signed by hand over `covered`.
-fn by_hand(url: &str, covered: &str, date: Option<&str>) -> Request<Bytes> {
+/// Returns a request that is signed by hand over `covered`, with a Date field if one is given.
+fn manually_signed(url: &str, covered: &str, date: Option<&str>) -> Request<Bytes> {
     let mut request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
     let digest = crate::httpsig::content_digest(request.body());
     request.headers_mut().insert("content-digest", digest);
@@ -33,7 +33,7 @@ fn by_hand(url: &str, covered: &str, date: Option<&str>) -> Request<Bytes> {
 const URL: &str = "https://gw.example/rpc";
 
 #[test]
-fn the_predecessors_form_is_taken_in_any_order() {
+fn the_predecessors_form_is_accepted_in_any_order() {
     for covered in [
         PREDECESSOR,
         r#"("date" "content-digest" "@request-target")"#,
@@ -44,12 +44,12 @@ fn the_predecessors_form_is_taken_in_any_order() {
         r#"("@method" "@path" "@query" "date" "content-digest")"#,
         r#"("@method" "@path" "@authority" "date" "content-digest")"#,
     ] {
-        assert_eq!(verdict(&by_hand(URL, covered, Some(DATE)), THEN), Ok(()), "{covered}");
+        assert_eq!(verdict(&manually_signed(URL, covered, Some(DATE)), THEN), Ok(()), "{covered}");
     }
 }
 
 #[test]
-fn the_target_is_covered_whole() {
+fn the_whole_target_must_be_covered() {
     let query = "https://gw.example/rpc?a=b";
     for (url, covered, failure) in [
         (URL, r#"("date" "content-digest")"#, Some("@method")),
@@ -62,17 +62,17 @@ fn the_target_is_covered_whole() {
         (query, PREDECESSOR, None),
     ] {
         let failure = failure.map_or(Ok(()), |name: &str| Err(SignatureError::Uncovered(name.to_owned())));
-        assert_eq!(verdict(&by_hand(url, covered, Some(DATE)), THEN), failure, "{url} {covered}");
+        assert_eq!(verdict(&manually_signed(url, covered, Some(DATE)), THEN), failure, "{url} {covered}");
     }
     for elsewhere in ["https://gw.example/other", "https://gw.example/rpc?a", "https://gw.example/"] {
-        let mut request = by_hand(URL, PREDECESSOR, Some(DATE));
+        let mut request = manually_signed(URL, PREDECESSOR, Some(DATE));
         *request.uri_mut() = elsewhere.parse().unwrap();
         assert_eq!(verdict(&request, THEN), Err(SignatureError::Forged), "{elsewhere}");
     }
 }
 
 #[test]
-fn a_covered_date_is_the_time_in_each_of_its_forms() {
+fn a_covered_date_is_accepted_in_each_of_its_forms() {
     for date in [
         DATE,
         "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -80,30 +80,30 @@ fn a_covered_date_is_the_time_in_each_of_its_forms() {
         "Sun, 06 Nov 1994 09:49:37 +0100",
         "  Sun, 06 Nov 1994 08:49:37 GMT ",
     ] {
-        assert_eq!(verdict(&by_hand(URL, PREDECESSOR, Some(date)), THEN), Ok(()), "{date}");
+        assert_eq!(verdict(&manually_signed(URL, PREDECESSOR, Some(date)), THEN), Ok(()), "{date}");
     }
     for bad in
         ["", "yesterday", "784111777", "1994-11-06T08:49:37Z", "Sun, 06 Nov 1994", "Sun, 06 Nov 94 08:49:37"]
     {
         let malformed = Err(SignatureError::Malformed("Date"));
-        assert_eq!(verdict(&by_hand(URL, PREDECESSOR, Some(bad)), THEN), malformed, "{bad}");
+        assert_eq!(verdict(&manually_signed(URL, PREDECESSOR, Some(bad)), THEN), malformed, "{bad}");
     }
     let absent = SignatureError::Component(ComponentError::Absent("date".into()));
-    assert_eq!(verdict(&by_hand(URL, PREDECESSOR, None), THEN), Err(absent));
-    let mut twice = by_hand(URL, PREDECESSOR, Some(DATE));
+    assert_eq!(verdict(&manually_signed(URL, PREDECESSOR, None), THEN), Err(absent));
+    let mut twice = manually_signed(URL, PREDECESSOR, Some(DATE));
     twice.headers_mut().append("date", DATE.parse().unwrap());
     assert_eq!(verdict(&twice, THEN), Err(SignatureError::Malformed("Date")));
     let uncovered = r#"("@request-target" "content-digest")"#;
-    assert_eq!(verdict(&by_hand(URL, uncovered, Some(DATE)), THEN), Err(SignatureError::Undated));
-    let mut changed = by_hand(URL, PREDECESSOR, Some(DATE));
+    assert_eq!(verdict(&manually_signed(URL, uncovered, Some(DATE)), THEN), Err(SignatureError::Undated));
+    let mut changed = manually_signed(URL, PREDECESSOR, Some(DATE));
     changed.headers_mut().insert("date", "Sun, 06 Nov 1994 08:49:38 GMT".parse().unwrap());
     assert_eq!(verdict(&changed, THEN), Err(SignatureError::Forged));
 }
 
 #[test]
-fn each_time_that_is_given_counts_and_says_how_far_off_it_is() {
-    let dated = || by_hand(URL, PREDECESSOR, Some(DATE));
-    let both = |created: i64| by_hand(URL, &format!("{PREDECESSOR};created={created}"), Some(DATE));
+fn every_time_of_a_signature_is_checked_and_its_distance_reported() {
+    let dated = || manually_signed(URL, PREDECESSOR, Some(DATE));
+    let both = |created: i64| manually_signed(URL, &format!("{PREDECESSOR};created={created}"), Some(DATE));
     let (by_date, by_created) = (TimeSource::Date, TimeSource::Created);
     for (request, now, verdict_then) in [
         (dated(), THEN + FRESHNESS, Ok(())),
@@ -116,7 +116,7 @@ fn each_time_that_is_given_counts_and_says_how_far_off_it_is() {
         (both(THEN + 400), THEN, Err(SignatureError::Future(by_created, 400))),
         (both(THEN + 1000), THEN + 1000, Err(SignatureError::Old(by_date, 1000))),
         (
-            by_hand(URL, &format!("{PREDECESSOR};expires={THEN}"), Some(DATE)),
+            manually_signed(URL, &format!("{PREDECESSOR};expires={THEN}"), Some(DATE)),
             THEN + 7,
             Err(SignatureError::Expired(7)),
         ),
@@ -132,9 +132,9 @@ fn each_time_that_is_given_counts_and_says_how_far_off_it_is() {
 }
 
 #[test]
-fn a_covered_date_takes_the_place_of_a_nonce() {
+fn a_covered_date_replaces_the_nonce() {
     let token = |covered: &str, date: &str| {
-        let request = by_hand(URL, covered, Some(date));
+        let request = manually_signed(URL, covered, Some(date));
         let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
         signature.one_time_token().unwrap()
     };
@@ -147,9 +147,9 @@ fn a_covered_date_takes_the_place_of_a_nonce() {
 }
 
 #[test]
-fn what_an_operator_requires_is_covered_by_itself_or_as_a_part() {
+fn a_required_component_is_covered_by_itself_or_within_another() {
     let missing = |covered: &str, required: &str| {
-        let request = by_hand(URL, covered, Some(DATE));
+        let request = manually_signed(URL, covered, Some(DATE));
         let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
         let required: RequiredComponent = required.parse().unwrap();
         signature.check_coverage(request.uri(), &[required]).err()

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// A label with the key of its signature, or with the failure.
+/// A label with the key id of its signature, or with the error.
 type Found = (String, Result<String, SignatureError>);
 
-/// Returns what is found with these field lines: each label, and the key or the failure.
+/// Parses these field lines and returns each label with its key id or error.
 fn found(inputs: &[&str], signatures: &[&str]) -> Result<Vec<Found>, SignatureError> {
     let mut headers = HeaderMap::new();
     for (name, lines) in [("signature-input", inputs), ("signature", signatures)] {
@@ -44,7 +44,7 @@ fn each_signature_is_found_with_its_own_input() {
 }
 
 #[test]
-fn one_that_cannot_count_does_not_spoil_the_others() {
+fn an_invalid_signature_does_not_affect_the_others() {
     let repeated = || SignatureError::Repeated("b".to_owned());
     let malformed = || bad("", SignatureError::Malformed("Signature-Input"));
     for (inputs, signatures, other) in [
@@ -63,7 +63,7 @@ fn one_that_cannot_count_does_not_spoil_the_others() {
 }
 
 #[test]
-fn without_a_pair_or_with_too_many_there_is_none() {
+fn no_pair_or_too_many_signatures_are_an_error() {
     assert_eq!(found(&[], &[]), Err(SignatureError::Unsigned));
     assert_eq!(found(&[A], &[]), Err(SignatureError::Unsigned));
     assert_eq!(found(&[""], &[""]), Err(SignatureError::Unsigned));

@@ -1,4 +1,4 @@
-//! The vectors of RFC 9421, appendix B.2.
+//! The test vectors of RFC 9421, appendix B.2.
 
 use http::Uri;
 
@@ -17,7 +17,7 @@ const ED25519: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=
 -----END PUBLIC KEY-----";
 
-/// The `test-request` with these two fields, and what our verifier says of it.
+/// Verifies the RFC's `test-request` with these two fields.
 fn verdict(input: &str, signature: &str, key: &str, uri: &str) -> Result<(), SignatureError> {
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -41,7 +41,7 @@ fn verdict(input: &str, signature: &str, key: &str, uri: &str) -> Result<(), Sig
 const URI: &str = "https://example.com/foo?param=Value&Pet=dog";
 const OTHER_URI: &str = "https://example.org/fou?param=value&Pet=cat";
 
-/// B.2.1
+/// Vector B.2.1.
 #[test]
 fn minimal_with_rsa_pss() {
     let input = r#"sig-b21=();created=1618884473;keyid="test-key-rsa-pss";nonce="b3k2pp5k7z-50gnwp.yemd""#;
@@ -50,7 +50,7 @@ fn minimal_with_rsa_pss() {
     assert_eq!(verdict(&input.replace("473", "474"), signature, RSA_PSS, URI), Err(SignatureError::Forged));
 }
 
-/// B.2.2
+/// Vector B.2.2.
 #[test]
 fn selective_with_rsa_pss_and_a_query_parameter() {
     let input = r#"sig-b22=("@authority" "content-digest" "@query-param";name="Pet");created=1618884473;keyid="test-key-rsa-pss";tag="header-example""#;
@@ -64,7 +64,7 @@ fn selective_with_rsa_pss_and_a_query_parameter() {
     ));
 }
 
-/// B.2.3
+/// Vector B.2.3.
 #[test]
 fn full_with_rsa_pss() {
     let input = r#"sig-b23=("date" "@method" "@path" "@query" "@authority" "content-type" "content-digest" "content-length");created=1618884473;keyid="test-key-rsa-pss""#;
@@ -74,7 +74,7 @@ fn full_with_rsa_pss() {
     assert_eq!(verdict(input, signature, ED25519, URI), Err(SignatureError::Forged), "another kind of key");
 }
 
-/// B.2.6
+/// Vector B.2.6.
 #[test]
 fn request_with_ed25519() {
     let input = r#"sig-b26=("date" "@method" "@path" "@authority" "content-type" "content-length");created=1618884473;keyid="test-key-ed25519""#;
