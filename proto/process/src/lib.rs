@@ -1,5 +1,5 @@
-//! The parts of a process that both webgateway processes have: the skeleton, configuration, signals, supervised tasks,
-//! listeners and the bounds on who comes to them, readiness, logging, metrics, the admin server.
+//! The parts that both webgateway processes share: lifecycle, configuration, signals, supervised tasks, listeners and
+//! their connection limits, readiness, logging, metrics and the admin server.
 
 pub mod accept;
 pub mod admin;

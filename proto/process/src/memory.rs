@@ -1,4 +1,4 @@
-//! Memory that clients' networks share, so that none takes it from the others by holding it for long.
+//! A memory budget for clients' bodies, shared fairly among their networks.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -7,14 +7,14 @@ use std::task::Poll;
 use crate::network::Network;
 use crate::slots::{Slot, Slots};
 
-/// The memory that is taken at a time, in bytes.
+/// The unit of allocation, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// A bounded amount of memory for clients' bodies. Clones share it.
+/// A memory budget for clients' bodies. Clones share it.
 #[derive(Debug, Clone)]
 pub struct NetworkMemory(Slots<Network>);
 
-/// The memory that one client's body takes; given back when dropped.
+/// The memory reserved for one client's body; released when dropped.
 #[derive(Debug)]
 pub struct MemoryReservation {
     memory: Slots<Network>,
@@ -23,14 +23,14 @@ pub struct MemoryReservation {
 }
 
 impl NetworkMemory {
-    /// Makes memory of so many bytes.
+    /// Makes a budget of this many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let chunks = bytes / CHUNK;
         Self(Slots::new(chunks, chunks))
     }
 
-    /// Begins to hold memory for the client at `address`: none yet.
+    /// Makes an empty reservation for the client at `address`.
     #[must_use]
     pub fn of(&self, address: IpAddr) -> MemoryReservation {
         MemoryReservation { memory: self.0.clone(), network: Network::of(address), chunks: Vec::new() }
@@ -38,7 +38,7 @@ impl NetworkMemory {
 }
 
 impl MemoryReservation {
-    /// Takes the memory for `bytes` in all. Where none is left, the network that holds most loses some of its oldest body.
+    /// Grows the reservation to `bytes` in all. If the budget is exhausted, the network with the largest share loses its oldest memory.
     pub fn grow(&mut self, bytes: usize) {
         while self.chunks.len() * CHUNK < bytes {
             let (chunk, _) = self.memory.take_or_evict(self.network);
@@ -46,7 +46,7 @@ impl MemoryReservation {
         }
     }
 
-    /// Resolves when some of the memory went to another client; cancel-safe.
+    /// Resolves when some of the memory was evicted in favour of another client; cancel-safe.
     pub async fn evicted(&mut self) {
         poll_fn(|cx| match self.chunks.iter_mut().any(|chunk| chunk.poll_evicted(cx).is_ready()) {
             true => Poll::Ready(()),
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_bodies_that_never_end_keeps_no_other_out() {
+    fn a_network_that_exhausts_the_budget_does_not_exclude_others() {
         let memory = NetworkMemory::new(ALL);
         let mut early = body(&memory, 1, LARGEST);
         let mut flood: Vec<MemoryReservation> =
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_takes_what_it_has_and_gives_it_back() {
+    fn a_dropped_reservation_is_released() {
         let memory = NetworkMemory::new(ALL);
         for _ in 0..3 {
             let mut all: Vec<MemoryReservation> =

@@ -113,7 +113,7 @@ async fn the_key_store_is_another_one(scene: &Scene) -> Result<()> {
         "controlplane.toml",
         &[(&path(&keys), &path(&missing)), ("[certificates]", "[quotas]\nroutes = 0\n[certificates]")],
     )?;
-    let said = ["the configuration cannot be used, the one before stays", "pub_key_store.path"];
+    let said = ["configuration reload failed, keeping the previous configuration", "pub_key_store.path"];
     hang_up(world.controller.process(), &said).await?;
     world.alice.json(["routes", "list"]).await?;
     world.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
@@ -132,7 +132,7 @@ async fn a_bad_configuration_changes_nothing(scene: &Scene) -> Result<()> {
         let text = fs::read_to_string(scene.path(file))?;
         scene.write(file, &format!("{text}\n{bad}\n"))?;
     }
-    let said = ["the configuration cannot be used, the one before stays"];
+    let said = ["configuration reload failed, keeping the previous configuration"];
     hang_up(world.controller.process(), &said).await?;
     hang_up(world.gateway.process(), &said).await?;
     world.gateway.ready().await?;
