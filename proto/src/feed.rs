@@ -1,4 +1,5 @@
-//! The messages of the feed between controlplane and nodes, as domain types. Generated types are used by `convert` only.
+//! The messages of the feed between controlplane and nodes, as domain types. Generated types are used by `convert`
+//! only.
 
 mod call;
 mod convert;

@@ -1,6 +1,8 @@
-//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): signing, verification and the required components.
+//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): signing, verification and the required
+//! components.
 //!
-//! The crate `sfv` parses and serializes the structured fields. This module builds the signature base itself, because the
+//! The crate `sfv` parses and serializes the structured fields. This module builds the signature base itself, because
+//! the
 //! base must keep the peer's order of parameters, and a covered component that is absent must be an error.
 
 mod base;

@@ -1,4 +1,5 @@
-//! The accept loop of all listeners. It takes a permit before it accepts a connection, counts errors, and backs off after
+//! The accept loop of all listeners. It takes a permit before it accepts a connection, counts errors, and backs off
+//! after
 //! errors of the process.
 
 use std::future::poll_fn;
@@ -32,7 +33,8 @@ pub trait Listener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
 }
 
-/// A limit on connections. The acceptor takes a permit before it accepts a connection, so that excess connections wait in
+/// A limit on connections. The acceptor takes a permit before it accepts a connection, so that excess connections wait
+/// in
 /// the kernel's queue.
 pub trait Admission {
     /// The permit for one connection.

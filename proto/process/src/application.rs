@@ -51,7 +51,8 @@ pub trait Application: Sized {
     /// Runs until a stop is requested or an essential task fails.
     fn run(self) -> impl Future<Output = Result<(), Self::Error>>;
 
-    /// Executes a subcommand instead of running, and returns the text to print. Never called for a program without subcommands.
+    /// Executes a subcommand instead of running, and returns the text to print. Never called for a program without
+    /// subcommands.
     fn act(_: Self::Config, _argument: String) -> impl Future<Output = Result<String, Self::Error>> {
         std::future::ready(Ok(String::new()))
     }

@@ -1,4 +1,5 @@
-//! The IO of a client's HTTP connection. It distinguishes a client that has only shut down its sending half from one that
+//! The IO of a client's HTTP connection. It distinguishes a client that has only shut down its sending half from one
+//! that
 //! has closed the connection, and closes without a reset that would destroy the last response.
 
 use std::io::{self, IoSlice};
@@ -164,7 +165,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
         Poll::Ready(Ok(()))
     }
 
-    /// Marks the connection as settled. hyper may flush a part of its queue, so that only a flush without a write before it shows that the queue is empty.
+    /// Marks the connection as settled. hyper may flush a part of its queue, so that only a flush without a write
+    /// before it shows that the queue is empty.
     fn settle(&mut self, cx: &mut Context<'_>) {
         let wrote = std::mem::take(&mut self.wrote_since_flush);
         let is_idle = !self.state.in_flight.load(Relaxed);
@@ -174,7 +176,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
         }
     }
 
-    /// Reads and discards input after the server's end, if there is more to come. Closing with unread input would send a
+    /// Reads and discards input after the server's end, if there is more to come. Closing with unread input would send
+    /// a
     /// reset, which destroys the part of the response that the client has not read yet.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { io, state, linger, .. } = self;
@@ -271,7 +274,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
     }
 }
 
-/// Reads and discards the rest of a request that was answered early, so that the client can read the response. Bounded in
+/// Reads and discards the rest of a request that was answered early, so that the client can read the response. Bounded
+/// in
 /// time and bytes; the remainder is discarded when the connection ends.
 pub async fn discard(mut body: Incoming, client: Arc<ClientState>) {
     client.set_unread(true);

@@ -1,5 +1,6 @@
-//! The body of an answer that is held in memory until its client has taken it: for a bounded time, and only while the
-//! memory is not needed for others. A client that does not read is not asked about: the body is emptied from without.
+//! A response body that expires: its memory is released when the client has read it, when its time is over, or when the
+//! memory is needed for other clients. hyper does not poll the body of a client that does not read, so that a separate
+//! future empties it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,36 +17,37 @@ use tokio::time::sleep;
 
 use crate::memory::MemoryReservation;
 
-/// The bytes that are handed over at a time: what is handed over is not counted any more.
+/// The size of a frame, in bytes. Frames passed to hyper are no longer counted.
 const PIECE: usize = 16 * 1024;
 
-/// The body of an answer, sent piece by piece.
+/// A response body in memory that expires if the client does not read it.
 #[derive(Debug)]
 pub struct ExpiringBody {
-    rest: Rest,
-    /// Tells the guard that the memory is free, by being dropped.
+    rest: UnsentBytes,
+    /// Notifies the guard, by being dropped, that the memory is free.
     _ended: oneshot::Sender<Infallible>,
 }
 
-/// The part that is not handed over yet; `None` once it is lost.
+/// The part of the body that is not sent yet; `None` if it has expired.
 #[derive(Debug, Clone)]
-struct Rest(Arc<Mutex<Option<Bytes>>>);
+struct UnsentBytes(Arc<Mutex<Option<Bytes>>>);
 
-/// An answer's memory was needed for others, or its client took too long.
+/// A response body that expired, because its memory was needed or the client was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the answer was not read in time")]
+#[error("the response was not read in time")]
 pub struct BodyExpiredError;
 
 impl ExpiringBody {
-    /// Returns the body of an answer that may take `limit` to be read, and its guard, to be run beside it: that holds
-    /// `memory` for it until it ends, or drops the rest of it.
+    /// Makes a body that expires after `limit`, and its guard, which must be run concurrently. The guard holds `memory`
+    /// until
+    /// the body ends, and drops the rest of the body when it expires.
     pub fn new(
         bytes: Bytes,
         mut memory: MemoryReservation,
         limit: Duration,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         memory.grow(bytes.len());
-        let rest = Rest(Arc::new(Mutex::new(Some(bytes))));
+        let rest = UnsentBytes(Arc::new(Mutex::new(Some(bytes))));
         let (sender, mut ended) = oneshot::channel();
         let body = Self { rest: rest.clone(), _ended: sender };
         let guard = async move {
@@ -60,7 +62,7 @@ impl ExpiringBody {
     }
 }
 
-impl Rest {
+impl UnsentBytes {
     fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_goes_out_piece_by_piece_and_gives_its_memory_back() {
+    async fn a_body_is_sent_in_frames_and_releases_its_memory() {
         let memory = NetworkMemory::new(ALL);
         let (mut body, guard) = ExpiringBody::new(vec![7; PIECE + 1].into(), held(&memory, 1), LIMIT);
         let mut guard = std::pin::pin!(guard);
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_read_is_lost_to_others_or_in_time() {
+    async fn an_unread_body_expires_for_others_or_after_its_time() {
         let memory = NetworkMemory::new(ALL);
         let (mut slow, guard) = ExpiringBody::new(vec![7; ALL].into(), held(&memory, 1), LIMIT);
         let (mut fast, _other) = ExpiringBody::new(vec![7; ALL / 2].into(), held(&memory, 2), LIMIT);

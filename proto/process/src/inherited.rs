@@ -1,6 +1,7 @@
 //! Socket activation: listeners that systemd holds, which survive a restart with their pending connections.
 //!
-//! sd-notify lists the sockets. This module determines their kinds; an unused socket is an error. listenfd has no names.
+//! sd-notify lists the sockets. This module determines their kinds; an unused socket is an error. listenfd has no
+//! names.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -83,7 +84,8 @@ impl InheritedSockets {
             unsafe_code,
             reason = "a number becomes the descriptor that systemd opened for this process"
         )]
-        // SAFETY: the descriptor is open, because sd-notify has set FD_CLOEXEC on it, and nothing else owns it, because this code runs once.
+        // SAFETY: the descriptor is open, because sd-notify has set FD_CLOEXEC on it, and nothing else owns it, because
+        // this code runs once.
         let owned = passed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) }));
         Self::from_named(owned.map(|(name, fd)| (name, Socket::from(fd))).collect(), known)
     }

@@ -71,7 +71,8 @@ fn fall_back<T>(
     }
 }
 
-/// Returns whether the machine has no IPv6, or has disabled it (`net.ipv6.conf.all.disable_ipv6`), so that `::1` does not exist.
+/// Returns whether the machine has no IPv6, or has disabled it (`net.ipv6.conf.all.disable_ipv6`), so that `::1` does
+/// not exist.
 fn is_without_ipv6(error: &io::Error, ip: IpAddr) -> bool {
     error.raw_os_error() == Some(NO_IPV6)
         || error.kind() == io::ErrorKind::AddrNotAvailable && ip == IpAddr::V6(Ipv6Addr::LOCALHOST)

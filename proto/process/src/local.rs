@@ -7,7 +7,8 @@ use futures_util::FutureExt;
 
 use crate::ProcessMetrics;
 
-/// A spawner of tasks on the current thread. A panic is logged and counted by the task's name. Clones share the counters.
+/// A spawner of tasks on the current thread. A panic is logged and counted by the task's name. Clones share the
+/// counters.
 #[derive(Debug, Clone, Default)]
 pub struct LocalTasks(Rc<ProcessMetrics>);
 

@@ -1,6 +1,7 @@
 //! Logging on stderr, one line per event, as text or with `WEBGATEWAY_LOG_FORMAT=json` as JSON.
 //!
-//! Only the queue's thread writes to stderr, so that a pipe whose reader stalls or is closed affects nothing but the log.
+//! Only the queue's thread writes to stderr, so that a pipe whose reader stalls or is closed affects nothing but the
+//! log.
 
 mod queue;
 

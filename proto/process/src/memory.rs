@@ -38,7 +38,8 @@ impl NetworkMemory {
 }
 
 impl MemoryReservation {
-    /// Grows the reservation to `bytes` in all. If the budget is exhausted, the network with the largest share loses its oldest memory.
+    /// Grows the reservation to `bytes` in all. If the budget is exhausted, the network with the largest share loses
+    /// its oldest memory.
     pub fn grow(&mut self, bytes: usize) {
         while self.chunks.len() * CHUNK < bytes {
             let (chunk, _) = self.memory.take_or_evict(self.network);

@@ -32,7 +32,8 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
         Self(Arc::new(RateLimitInner { allowances, requests: AtomicU32::new(0) }))
     }
 
-    /// Counts one request of a key and returns whether it is within the limit. Memory is bounded by the keys since the last
+    /// Counts one request of a key and returns whether it is within the limit. Memory is bounded by the keys since the
+    /// last
     /// sweep and those that were above their rate then.
     #[must_use]
     pub fn admits(&self, key: K) -> bool {

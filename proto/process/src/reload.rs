@@ -11,7 +11,8 @@ use crate::application::Application;
 use crate::log;
 use crate::settings::{self, Values};
 
-/// Reads the configuration on every SIGHUP and passes it to `apply`, which applies its live keys, or fails without a change.
+/// Reads the configuration on every SIGHUP and passes it to `apply`, which applies its live keys, or fails without a
+/// change.
 /// Changed keys, and those that need a restart, are logged. An invalid configuration changes nothing.
 pub fn watch<A: Application>(
     tasks: &Tasks,

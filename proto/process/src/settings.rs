@@ -1,7 +1,7 @@
-//! Configuration: one table of keys makes the flags, the variables and the keys a file may have.
+//! Configuration by flags, environment variables and a file, all generated from one table of keys.
 //!
-//! Own code, as figment, confique and config merge files and variables but make neither flags nor help of them, and do not
-//! name the known key that an unknown one is nearest to.
+//! figment, confique and config merge files and variables, but generate neither flags nor help, and do not suggest the
+//! nearest key for an unknown one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,38 +19,38 @@ use toml::{Table, Value};
 pub struct Key {
     /// The key in the file, tables and name joined by dots.
     pub path: &'static str,
-    /// The kind of value that a flag or variable gives for it.
+    /// The kind of value that a flag or variable accepts.
     pub kind: Kind,
     /// The help text, with the default.
     pub help: &'static str,
-    /// True if a change of it holds after a SIGHUP, false if it needs a restart.
+    /// True if a change takes effect on SIGHUP, false if it needs a restart.
     pub is_live: bool,
 }
 
 impl Key {
-    /// Returns a key a change of which needs a restart.
+    /// Makes a key whose changes need a restart.
     #[must_use]
     pub const fn new(path: &'static str, kind: Kind, help: &'static str) -> Self {
         Self { path, kind, help, is_live: false }
     }
 
-    /// Returns the same key, a change of which holds after a SIGHUP.
+    /// Returns the key with changes that take effect on SIGHUP.
     #[must_use]
     pub const fn live(self) -> Self {
         Self { is_live: true, ..self }
     }
 }
 
-/// The kind of value that a flag or variable gives for a key.
+/// The kind of value that a flag or variable accepts for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Text; addresses, durations and paths too.
+    /// A text, which includes addresses, durations and paths.
     Text,
     /// A whole number.
     Integer,
-    /// `true` or `false`.
+    /// A boolean: `true` or `false`.
     Bool,
-    /// Texts, separated by commas; a file may also give one text alone.
+    /// A list of texts, separated by commas; in a file an array or a single text.
     List,
 }
 
@@ -63,11 +63,11 @@ pub struct Program {
     pub about: &'static str,
     /// The program's keys.
     pub keys: &'static [Key],
-    /// The things that it does instead of running, if told so.
+    /// The program's subcommands.
     pub verbs: &'static [Verb],
 }
 
-/// Something a program does instead of running; it takes one argument and the keys.
+/// A subcommand, which takes one argument and the configuration keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Verb {
     /// The verb's name.
@@ -80,26 +80,25 @@ pub struct Verb {
     pub help: &'static str,
 }
 
-/// A program's start: its configuration, and what it is to do.
+/// A parsed command line with the configuration.
 #[derive(Debug)]
 pub struct Invocation<T> {
     /// The configuration.
     pub settings: T,
-    /// Is true if the configuration is only to be checked.
+    /// True if the configuration is only to be checked.
     pub check: bool,
-    /// The argument of the verb, if one was given: with several verbs this would have to say which.
+    /// The argument of the subcommand, if one was given.
     pub verb: Option<String>,
-    /// The keys that are set.
+    /// The values of the keys that are set.
     pub values: Values,
 }
 
-/// The keys that a flag, a variable or the file sets, each with its value.
+/// The keys that are set by a flag, a variable or the file, with their values.
 #[derive(Debug, Clone, Default)]
 pub struct Values(BTreeMap<&'static str, Value>);
 
 impl Values {
-    /// Takes the values of the live ones of `keys` from `newer`; returns the keys that changed, and among the others
-    /// those that differ.
+    /// Updates the live ones of `keys` from `newer`. Returns the changed live keys, and the other keys that differ.
     pub(crate) fn update(&mut self, newer: &Self, keys: &[Key]) -> (Vec<&'static str>, Vec<&'static str>) {
         let both: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
         let differs = both.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
@@ -125,10 +124,10 @@ impl Values {
     }
 }
 
-/// A program cannot be configured.
+/// An invalid command line or configuration.
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    /// The command line is wrong, or asks for help.
+    /// The command line is invalid, or requests help.
     #[error(transparent)]
     Usage(#[from] Box<clap::Error>),
     /// The file cannot be read.
@@ -139,43 +138,43 @@ pub enum SettingsError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("{}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The error and its place.
+        /// The error and its position.
         message: String,
     },
-    /// A key nobody knows.
+    /// The file has an unknown key.
     #[error("{}: the key `{key}` is not known{}", path.display(), nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
     UnknownKey {
         /// The file.
         path: PathBuf,
         /// The key.
         key: String,
-        /// A known key much like it.
+        /// The most similar known key.
         nearest: Option<&'static str>,
     },
-    /// A variable or flag of the wrong kind.
+    /// A variable or flag has a value of the wrong kind.
     #[error("{name}: `{value}` is not {expected}")]
     WrongKind {
         /// The flag or variable.
         name: String,
-        /// The value that was given.
+        /// The given value.
         value: String,
-        /// The kind of value that is needed.
+        /// The required kind of value.
         expected: &'static str,
     },
-    /// A value that does not fit its key.
+    /// A value is invalid for its key.
     #[error("{0}")]
     Value(String),
 }
 
-/// The name of a verb's argument; no key is called so.
+/// The id of a subcommand's argument, which differs from every key.
 const ARGUMENT: &str = "verb's argument";
 
-/// Reads the command line, the environment and the file of this process. Prints and exits on `--help`.
+/// Reads the command line, the environment and the configuration file of this process. Prints and exits on `--help`.
 pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, SettingsError> {
     match from_sources(program, std::env::args_os(), &|name| std::env::var(name).ok()) {
         Err(SettingsError::Usage(usage)) => usage.exit(),
@@ -183,7 +182,7 @@ pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, Set
     }
 }
 
-/// [`read`] with given sources; `args` begins with the program's own name.
+/// Reads the configuration as [`read`] does, but from the given sources; `args` begins with the program's name.
 pub fn from_sources<T: DeserializeOwned>(
     program: &Program,
     args: impl IntoIterator<Item = OsString>,
@@ -192,7 +191,7 @@ pub fn from_sources<T: DeserializeOwned>(
     let matches = command(program).try_get_matches_from(args).map_err(Box::new)?;
     let verb = matches.subcommand().map(|(_, inner)| inner);
     let argument = verb.and_then(|inner| inner.get_one::<String>(ARGUMENT).cloned());
-    // Keys after the verb are known to it alone, those before it to both.
+    // clap gives the flags after a subcommand only to the subcommand, and those before it to both.
     let matches = verb.unwrap_or(&matches);
     let file = matches.get_one::<PathBuf>("config").cloned();
     let file = file.or_else(|| env("WEBGATEWAY_CONFIG").map(PathBuf::from));
@@ -210,12 +209,12 @@ pub fn from_sources<T: DeserializeOwned>(
     lists_of_one(&mut table, program.keys);
     let values = Values::of(&table, program.keys);
     let settings = Value::Table(table).try_into::<T>();
-    let settings = settings.map_err(|error| SettingsError::Value(complaint(&error)))?;
+    let settings = settings.map_err(|error| SettingsError::Value(value_error(&error)))?;
     Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument, values })
 }
 
-/// Formats what is wrong with which key, with an example where the parser only says what it should be.
-fn complaint(error: &toml::de::Error) -> String {
+/// Formats an error with the name of its key, and adds an example of a valid value.
+fn value_error(error: &toml::de::Error) -> String {
     let text = error.to_string().trim().to_owned();
     let (what, key) = match text.rsplit_once("\nin `") {
         Some((what, key)) => (what, Some(key.trim_end_matches('`'))),
@@ -342,7 +341,7 @@ fn set(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// `public_ip = "…"` means a list of one.
+/// Converts a single text to a list of one for keys of lists, such as `public_ip = "…"`.
 fn lists_of_one(table: &mut Table, keys: &[Key]) {
     for key in keys.iter().filter(|key| key.kind == Kind::List) {
         let (tables, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));

@@ -61,7 +61,8 @@ impl<K: Eq + Hash + Clone> Slots<K> {
         Some(Slot { slots: self.clone(), key, number, evicted: None })
     }
 
-    /// Takes a slot in any case. If all are held, the key with the most slots loses its oldest. Returns whether a slot was
+    /// Takes a slot in any case. If all are held, the key with the most slots loses its oldest. Returns whether a slot
+    /// was
     /// evicted.
     #[must_use]
     pub fn take_or_evict(&self, key: K) -> (Slot<K>, bool) {

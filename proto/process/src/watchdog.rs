@@ -43,7 +43,8 @@ impl Watchdog {
         Pulse(beats)
     }
 
-    /// Notifies systemd until the process ends, and sends the line `status` when it changes. The task also monitors its own
+    /// Notifies systemd until the process ends, and sends the line `status` when it changes. The task also monitors its
+    /// own
     /// runtime, because it stops with it.
     pub fn run(mut self, tasks: &Tasks, status: impl Fn() -> String + Send + 'static) {
         let timeout = notify::watchdog_timeout();

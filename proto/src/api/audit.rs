@@ -43,7 +43,8 @@ pub struct AuditExportParams {
     /// Only records after the one with this id, which is the last of the previous page.
     #[serde(default)]
     pub after: u64,
-    /// The maximum number of records, up to 500; 500 if absent. A page may have fewer; only the page after the last one is
+    /// The maximum number of records, up to 500; 500 if absent. A page may have fewer; only the page after the last one
+    /// is
     /// empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

@@ -9,7 +9,8 @@ use crate::model;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateListParams {
-    /// The maximum number of certificates, from 1 to 1000; 1000 if absent. A page may have fewer, or none; only the last
+    /// The maximum number of certificates, from 1 to 1000; 1000 if absent. A page may have fewer, or none; only the
+    /// last
     /// page has no `next_cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

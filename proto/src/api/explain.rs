@@ -14,7 +14,8 @@ pub struct WaitParams {
     /// The id of the caller's changed route. Nodes that reject it are reported in `rejects`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// The number of acknowledgements that the caller knows of. If the current number differs, the call returns at once.
+    /// The number of acknowledgements that the caller knows of. If the current number differs, the call returns at
+    /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<u64>,
     /// The maximum time to wait, in seconds, at most 20. With 0 the call returns at once.

@@ -9,7 +9,8 @@ use crate::model::Mode;
 /// The maximum number of entries on one page.
 pub const MAX_PAGE: u32 = 1000;
 
-/// The maximum time that a call may wait for a change, in seconds. Clients, and nodes that forward calls, time out after 30.
+/// The maximum time that a call may wait for a change, in seconds. Clients, and nodes that forward calls, time out
+/// after 30.
 pub const LONGEST_WAIT: u64 = 20;
 
 /// Params of `routes.list`. An absent filter selects every route.
@@ -34,7 +35,8 @@ pub struct RouteListParams {
     /// The `version` of an earlier result, for use with `wait`. Without `wait` it has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newer_than: Option<u64>,
-    /// The maximum time to wait for a version above `newer_than`, in seconds from 1 to 20. The call then returns the list.
+    /// The maximum time to wait for a version above `newer_than`, in seconds from 1 to 20. The call then returns the
+    /// list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u64>,
 }

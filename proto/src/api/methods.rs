@@ -82,7 +82,8 @@ pub struct RouteCreate {
     /// An id chosen by the client. A retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
-    /// If true, the call checks everything and returns the resulting route without a change. It counts towards the rate limit.
+    /// If true, the call checks everything and returns the resulting route without a change. It counts towards the rate
+    /// limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }
@@ -130,7 +131,8 @@ pub struct RouteUpdate {
     /// The expected version of the route. If it has another one by now, the call fails with `stale_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
-    /// If true, the call checks everything and returns the resulting route without a change. It counts towards the rate limit.
+    /// If true, the call checks everything and returns the resulting route without a change. It counts towards the rate
+    /// limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }

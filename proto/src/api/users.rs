@@ -22,7 +22,8 @@ pub struct UserSuspend {
     /// The reason, shown to the user: one line of at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The time at which the suspension ends automatically (RFC 3339, in the future). If absent, only `admin.unsuspend` ends it.
+    /// The time at which the suspension ends automatically (RFC 3339, in the future). If absent, only `admin.unsuspend`
+    /// ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

@@ -15,7 +15,8 @@ use super::error::SignatureError;
 use super::parameters::integer;
 use super::time_source::{FRESHNESS, TimeSource};
 
-/// Checks that each time of a signature is within [`FRESHNESS`] of `now` (Unix seconds), that it has at least one, and that
+/// Checks that each time of a signature is within [`FRESHNESS`] of `now` (Unix seconds), that it has at least one, and
+/// that
 /// it has not expired.
 pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<(), SignatureError> {
     let created = integer(input, "created")?;
@@ -38,7 +39,8 @@ pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<
     }
 }
 
-/// Returns the single Date field in Unix seconds. Accepts the three forms of RFC 9110 §5.6.7 and numeric zones (RFC 5322).
+/// Returns the single Date field in Unix seconds. Accepts the three forms of RFC 9110 §5.6.7 and numeric zones (RFC
+/// 5322).
 fn date(headers: &HeaderMap) -> Result<i64, SignatureError> {
     let mut dates = headers.get_all(DATE).iter();
     let date = dates.next().ok_or_else(|| ComponentError::Absent("date".to_owned()))?;

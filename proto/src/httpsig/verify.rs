@@ -121,7 +121,8 @@ impl RequestSignature {
     }
 }
 
-/// Returns the SHA-256 hash as a token. Tokens are kept per key, so that a nonce of this form affects only its own signer.
+/// Returns the SHA-256 hash as a token. Tokens are kept per key, so that a nonce of this form affects only its own
+/// signer.
 fn hash(signature: &[u8]) -> String {
     let digest = digest(&SHA256, signature);
     let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));

@@ -55,7 +55,8 @@ impl Backend {
         if text.contains('%') {
             return Err(InvalidBackendError::Malformed(text.to_owned()));
         }
-        // Connecting to an IPv4-mapped IPv6 address reaches the IPv4 one, so that the prefixes must be checked for that one.
+        // Connecting to an IPv4-mapped IPv6 address reaches the IPv4 one, so that the prefixes must be checked for that
+        // one.
         Ok(Self(SocketAddr::new(address.ip().to_canonical(), address.port())))
     }
 

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The maximum number of addresses of one process. Further ones are ignored.
 pub const MAX_LISTENERS: usize = 256;
 
-/// The TCP listeners of one process. A route to one of them would loop, or expose the operator's services to the public.
+/// The TCP listeners of one process. A route to one of them would loop, or expose the operator's services to the
+/// public.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessListeners {
     /// The id of their network stack; empty if it is not known. Loopback and unspecified addresses are compared only
@@ -27,7 +28,8 @@ pub struct StackAddress<'a> {
 }
 
 impl ProcessListeners {
-    /// Returns whether a listener can be reached at an address. An IPv6 listener on `::` is assumed to accept IPv4, too.
+    /// Returns whether a listener can be reached at an address. An IPv6 listener on `::` is assumed to accept IPv4,
+    /// too.
     #[must_use]
     pub fn are_at(&self, target: StackAddress<'_>) -> bool {
         let to = target.address.ip().to_canonical();

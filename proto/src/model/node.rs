@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The name of an invited node: 1 to 63 ASCII letters, digits and `. _ -`, starting with a letter or digit. Case-sensitive.
+/// The name of an invited node: 1 to 63 ASCII letters, digits and `. _ -`, starting with a letter or digit.
+/// Case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeName(Box<str>);
 

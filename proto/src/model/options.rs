@@ -1,7 +1,9 @@
 //! The options of a route: all its properties except host, mode and backends.
 //!
-//! This module is the only declaration of an option. Each one becomes a field of [`RouteOptions`] and of its patch, which
-//! are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent to nodes
+//! This module is the only declaration of an option. Each one becomes a field of [`RouteOptions`] and of its patch,
+//! which
+//! are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent to
+//! nodes
 //! as one message.
 
 mod declare;
@@ -24,7 +26,8 @@ options! {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthCheck> =
         HealthCheck::new(Some("/healthz"), HealthCheck::INTERVAL, HealthCheck::RISE, HealthCheck::FALL).ok();
-    /// The `Host` header of requests to the backends of a terminated route. `X-Forwarded-Host` always has the client's host.
+    /// The `Host` header of requests to the backends of a terminated route. `X-Forwarded-Host` always has the client's
+    /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
 }

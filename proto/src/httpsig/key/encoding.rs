@@ -13,12 +13,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The OIDs `id-Ed25519` (RFC 8410 §3), `rsaEncryption` (RFC 8017 §A.1) and `id-RSASSA-PSS` (RFC 4055 §1.2), as DER content.
+/// The OIDs `id-Ed25519` (RFC 8410 §3), `rsaEncryption` (RFC 8017 §A.1) and `id-RSASSA-PSS` (RFC 4055 §1.2), as DER
+/// content.
 pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 pub(super) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 pub(super) const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
 
-/// The unsupported types of key by the content of their OIDs. Those of curves come first, because they are more specific.
+/// The unsupported types of key by the content of their OIDs. Those of curves come first, because they are more
+/// specific.
 const OTHERS: &[(&[u8], &str)] = &[
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], "an ECDSA P-256 key"),
     (&[0x2b, 0x81, 0x04, 0x00, 0x22], "an ECDSA P-384 key"),
@@ -121,7 +123,8 @@ impl<'a> TypedKey<'a> {
         Self::read_public(der).ok_or(InvalidKeyError::Damaged)
     }
 
-    /// Reads a `OneAsymmetricKey` of either version (RFC 5958 §2). The bytes after the private key are not checked, because
+    /// Reads a `OneAsymmetricKey` of either version (RFC 5958 §2). The bytes after the private key are not checked,
+    /// because
     /// tools encode the public half differently.
     pub(super) fn private(der: &'a [u8]) -> Result<Self, InvalidKeyError> {
         Self::read_private(der).ok_or(InvalidKeyError::Damaged)
