@@ -43,7 +43,7 @@ pub enum InheritedError {
         /// The required kind.
         wanted: &'static str,
     },
-    /// There are several sockets where only one is allowed.
+    /// Several sockets have the name of a single one.
     #[error("systemd passes several sockets named `{name}` that are {kind}, but only one is allowed")]
     Several {
         /// The name of the sockets.

@@ -51,7 +51,7 @@ pub enum SignatureError {
     /// The parameter `alg` does not match the key.
     #[error("the signature's `alg` is not the key's")]
     Algorithm,
-    /// There is no Content-Digest with a supported algorithm.
+    /// The request has no Content-Digest with a supported algorithm.
     #[error("a Content-Digest with sha-256 or sha-512 is needed")]
     DigestMissing,
     /// The Content-Digest field cannot be parsed.
