@@ -15,7 +15,8 @@ use tracing::info;
 use webgateway_dns::{DnsMetrics, QuestionFilter};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, Inherited, ProcessMetrics, Readiness, Stop, Tasks, Watchdog, notify, signals, watch_reload,
+    Application, InheritedSockets, ProcessMetrics, Readiness, Stop, Tasks, Watchdog, notify, signals,
+    watch_reload,
 };
 use webgateway_proto::feed::Settings;
 use webgateway_seal::SecretKey;
@@ -99,7 +100,7 @@ impl Application for App {
     }
 
     /// Binds every listener, opens the store, obtains the first certificates and loads the catalog.
-    async fn bind(config: Config, inherited: Inherited) -> Result<Self, AppError> {
+    async fn bind(config: Config, inherited: InheritedSockets) -> Result<Self, AppError> {
         let sockets = Sockets::open(&config, inherited).await?;
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();

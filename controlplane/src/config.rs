@@ -13,7 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use webgateway_process::settings::Program;
 use webgateway_proto::httpsig::RequiredComponent;
-use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes, Quota};
+use webgateway_proto::model::{Host, InvalidHostError, KeyId, Prefixes, Quota};
 
 pub(crate) use self::acme::{AcmeConfigError, CaConfig};
 pub(crate) use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
@@ -96,7 +96,7 @@ pub enum ConfigError {
     NoBaseDomain,
     /// A reserved subdomain is not a label.
     #[error("`reserved_subdomains`: `{0}` is not a label below the base domain: {1}")]
-    ReservedSubdomain(String, InvalidHost),
+    ReservedSubdomain(String, InvalidHostError),
     /// The list of prefixes is empty.
     #[error("`allowed_backends` is empty: no route could have a backend; leave it out for 400::/7")]
     NoBackends,

@@ -11,7 +11,9 @@ use tracing::debug;
 use webgateway_dns::{DnsListenError, DnsSockets};
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::listen::ListenOptions;
-use webgateway_process::{BindError, Inherited, InheritedError, Stop, at_most_one, network_stack, reachable};
+use webgateway_process::{
+    BindError, InheritedError, InheritedSockets, Stop, at_most_one, network_stack, reachable,
+};
 use webgateway_proto::model::ProcessListeners;
 
 use crate::api::server::RpcServer;
@@ -53,7 +55,7 @@ pub enum ListenError {
     Dns(#[from] DnsListenError),
     /// Sockets from systemd cannot be used.
     #[error(transparent)]
-    Inherited(#[from] InheritedError),
+    InheritedSockets(#[from] InheritedError),
     /// A socket from systemd cannot be used.
     #[error("the socket `{0}` that systemd passes cannot be used: {1}")]
     Unusable(&'static str, io::Error),
@@ -71,7 +73,7 @@ impl Sockets {
     }
 
     /// Takes the sockets that systemd passes, and opens the others.
-    pub(crate) async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
+    pub(crate) async fn open(config: &Config, mut inherited: InheritedSockets) -> Result<Self, ListenError> {
         let sockets = Self {
             rpc: rpc(config, &mut inherited).await?,
             feed: feed(config, &mut inherited)?,
@@ -112,21 +114,21 @@ pub(crate) async fn follow_addresses(
     }
 }
 
-async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, ListenError> {
+async fn rpc(config: &Config, inherited: &mut InheritedSockets) -> Result<RpcServer, ListenError> {
     match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
         Some(socket) => RpcServer::inherit(socket).map_err(|error| ListenError::Unusable("rpc", error)),
         None => Ok(RpcServer::bind(config.rpc_listen).await?),
     }
 }
 
-fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedListeners, ListenError> {
+fn feed(config: &Config, inherited: &mut InheritedSockets) -> Result<FeedListeners, ListenError> {
     let socket = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
     let socket = socket.map(FeedSocket::inherit).transpose();
     let socket = socket.map_err(|error| ListenError::Unusable("feed", error))?;
     Ok(FeedListeners::bind(&config.feed.listen, socket)?)
 }
 
-fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {
+fn dns(config: &Config, inherited: &mut InheritedSockets) -> Result<DnsSockets, ListenError> {
     let udp = at_most_one("dns", "UDP sockets", inherited.udp("dns")?)?;
     let tcp = at_most_one("dns", "TCP listeners", inherited.tcp("dns")?)?;
     match (udp, tcp) {

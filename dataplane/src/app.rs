@@ -16,8 +16,8 @@ use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog,
-    most_clients, notify, signals, watch_reload,
+    Application, BindError, InheritedSockets, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog,
+    max_clients, notify, signals, watch_reload,
 };
 
 use crate::backend::connector::Observation;
@@ -118,7 +118,7 @@ impl Application for App {
         Builder::new_current_thread()
     }
 
-    async fn bind(config: Config, mut inherited: Inherited) -> Result<Self, AppError> {
+    async fn bind(config: Config, mut inherited: InheritedSockets) -> Result<Self, AppError> {
         let mut registry = Registry::default();
         let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
         tasks.metrics().count_tasks();
@@ -203,7 +203,7 @@ fn watch_settings(config: &Config, tasks: &Tasks) -> io::Result<watch::Receiver<
 
 /// Lowers the connection limit to what the limit on open files allows, with one descriptor for each client and backend.
 fn fit_to_open_files(live: &Live, workers: usize) -> Live {
-    let (fit, configured) = ((most_clients() / workers).max(1), live.limits.connections);
+    let (fit, configured) = ((max_clients() / workers).max(1), live.limits.connections);
     let mut live = live.clone();
     if fit < configured {
         warn!(connections = fit, configured, "the limit on open files allows fewer connections per worker");

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tracing::{debug, warn};
-use webgateway_process::{AnswerBody, HeldMemory, NetworkMemory};
+use webgateway_process::{ExpiringBody, MemoryReservation, NetworkMemory};
 use webgateway_proto::feed::wire;
 use webgateway_proto::feed::{ApiCall, ApiReply, Question};
 
@@ -73,7 +73,7 @@ impl ControlplaneClient {
     }
 
     /// Returns the memory for a body that is being received from the client at `address`.
-    pub(crate) fn receive(&self, address: IpAddr) -> HeldMemory {
+    pub(crate) fn receive(&self, address: IpAddr) -> MemoryReservation {
         self.receive_memory.of(address)
     }
 
@@ -82,8 +82,8 @@ impl ControlplaneClient {
         &self,
         bytes: Bytes,
         address: IpAddr,
-    ) -> (AnswerBody, impl Future<Output = ()> + Send + use<>) {
-        AnswerBody::new(bytes, self.response_memory.of(address), API_READ_TIMEOUT)
+    ) -> (ExpiringBody, impl Future<Output = ()> + Send + use<>) {
+        ExpiringBody::new(bytes, self.response_memory.of(address), API_READ_TIMEOUT)
     }
 
     /// Reserves memory for a complete request body of `bytes`, which is released when the permit is dropped.

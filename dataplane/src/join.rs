@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
-use webgateway_proto::model::{InvalidToken, JoinToken};
+use webgateway_proto::model::{InvalidTokenError, JoinToken};
 use zeroize::Zeroizing;
 
 use crate::clock::unix_now;
@@ -22,7 +22,7 @@ const MAX_INPUT: u64 = 4096;
 pub enum JoinError {
     /// The token is malformed.
     #[error(transparent)]
-    Token(#[from] InvalidToken),
+    Token(#[from] InvalidTokenError),
     /// Standard input cannot be read.
     #[error("cannot read the token from standard input: {0}")]
     Input(io::Error),

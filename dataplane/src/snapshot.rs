@@ -6,7 +6,7 @@ mod table;
 
 use std::sync::Arc;
 
-use webgateway_proto::feed::{Held, ResourceName, Settings, TicketKeys};
+use webgateway_proto::feed::{FeedVersion, ResourceName, Settings, TicketKeys};
 use webgateway_proto::model::Prefixes;
 
 pub(crate) use certs::{Certs, ServedCert};
@@ -20,7 +20,7 @@ pub(crate) use certs::tests;
 #[derive(Clone, Default)]
 pub(crate) struct Snapshot {
     /// The last version of which every resource could be used.
-    pub held: Option<Held>,
+    pub held: Option<FeedVersion>,
     /// The settings of the gateway; `None` before the first sync.
     pub settings: Option<Arc<Settings>>,
     /// The routes, by host and by id.

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use webgateway_process::{Inherited, Tasks, Watchdog};
+use webgateway_process::{InheritedSockets, Tasks, Watchdog};
 
 use crate::backend::connector::{Connector, Observation};
 use crate::backend::pool::Pool;
@@ -75,7 +75,7 @@ pub(crate) struct WorkerParts {
 /// Binds the listeners of the public side, one set for each worker.
 pub(crate) fn listen_all(
     config: &Config,
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
 ) -> Result<(Vec<WorkerSockets>, Ports), ListenError> {
     let https = ListenerSpec { name: "https", key: "https_port", port: config.https_port };
     let http = ListenerSpec { name: "http", key: "http_port", port: config.http_port };

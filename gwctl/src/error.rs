@@ -9,7 +9,7 @@ use gwctl::api::jsonrpc::ErrorObject;
 use gwctl::keys::KeyError;
 use gwctl::{CallError, ErrorKind, TransportError, UnexpectedResponseError};
 use http::StatusCode;
-use webgateway_proto::httpsig::InvalidKey;
+use webgateway_proto::httpsig::InvalidKeyError;
 
 use self::flags::flag_of_param;
 pub(crate) use self::flags::params_to_flags;
@@ -74,7 +74,7 @@ impl From<KeyError> for CommandError {
             KeyError::NotFound(_) => usage("`gwctl keys generate user1` generates user1.priv and user1.pub"),
             KeyError::Unreadable { .. } => usage("make the file readable for the user who runs gwctl"),
             KeyError::TooLarge(_) => usage("give the private key file, such as -k user1.priv"),
-            KeyError::Invalid { source: InvalidKey::Public, .. } => {
+            KeyError::Invalid { source: InvalidKeyError::Public, .. } => {
                 usage("give the private key file, such as -k user1.priv")
             }
             KeyError::Invalid { .. } => usage("`gwctl keys generate user1` generates a suitable key"),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 use thiserror::Error;
-use webgateway_proto::httpsig::InvalidKey;
+use webgateway_proto::httpsig::InvalidKeyError;
 use zeroize::Zeroizing;
 
 pub use self::name::{KeyName, KeyNameError};
@@ -47,7 +47,7 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
         /// The error in its content.
-        source: InvalidKey,
+        source: InvalidKeyError,
     },
     /// The file already exists.
     #[error("{} already exists and is not overwritten", .0.display())]

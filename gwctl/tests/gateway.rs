@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
-use webgateway_proto::httpsig::{Failure, Message, Presented, PublicKey, candidates, check_digest};
+use webgateway_proto::httpsig::{
+    Message, PublicKey, RequestSignature, SignatureError, candidates, check_digest,
+};
 
 /// A received request.
 #[derive(Debug, Clone)]
@@ -42,9 +44,9 @@ impl ReceivedRequest {
     }
 
     /// Verifies the signature as the gateway does. `scheme` is that of the request's URL.
-    pub(crate) fn verify(&self, scheme: &str, key: &PublicKey) -> Result<Presented, Failure> {
+    pub(crate) fn verify(&self, scheme: &str, key: &PublicKey) -> Result<RequestSignature, SignatureError> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let presented = candidates(&self.headers)?.remove(0).presented?;
+        let presented = candidates(&self.headers)?.remove(0).signature?;
         let host = self.headers["host"].to_str().unwrap();
         let uri: Uri = format!("{scheme}://{host}{}", self.path).parse().unwrap();
         // gwctl's signatures cover everything that the strictest gateway may require.

@@ -1,4 +1,4 @@
-//! The API's words, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
+//! The API's vocabulary, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
 
 mod audit;
 mod certificates;
@@ -15,7 +15,8 @@ pub use certificates::{
     RootCertificate,
 };
 pub use explain::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
+    BackendStatus, ExplainParams, NodeExplanation, Problem, RouteExplanation, ServedCertificateView,
+    WaitParams, WaitState,
 };
 pub use lists::{LONGEST_WAIT, MAX_PAGE, RouteList, RouteListParams};
 pub use methods::{
@@ -23,7 +24,7 @@ pub use methods::{
 };
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 pub use users::{
-    Limit, NoLimit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState,
+    Limit, QuotaView, SuspensionView, UnlimitedWord, UserList, UserListParams, UserQuota, UserRef, UserState,
     UserSuspend, UserView,
 };
 
@@ -31,7 +32,7 @@ pub use crate::feed::MAX_BODY;
 
 /// The path of the API.
 pub const RPC_PATH: &str = "/rpc";
-/// The path of the API's page for people.
+/// The path of the API's HTML documentation.
 pub const DOCS_PATH: &str = "/docs";
 /// The path of the API's OpenRPC document.
 pub const OPENRPC_PATH: &str = "/openrpc.json";

@@ -1,8 +1,8 @@
-//! The audit as a hash chain: what changed, who asked for it, and how anybody can check both.
+//! The audit log as a hash chain: records of changes, their signed requests, and the check of both.
 //!
-//! A record's hash is the SHA-256 of its canonical JSON (keys sorted, no space: RFC 8785) with the hash of the record
-//! before it as `previous`, so that no record can be changed, left out or put in unseen. The request's evidence enters
-//! by its own hash.
+//! A record's hash is the SHA-256 of its canonical JSON (sorted keys, no white space, RFC 8785) with the hash of the
+//! preceding record as `previous`, so that a changed, omitted or inserted record is detected. The signed request is
+//! included by its own hash.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use schemars::JsonSchema;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::httpsig::{Evidence, NoEvidence};
+use crate::httpsig::{Evidence, EvidenceError};
 use crate::model::KeyId;
 
-/// The caller of what the gateway does by itself; no key has such a name.
+/// The caller of changes that the gateway makes on its own. No key id can have this form.
 pub const GATEWAY: &str = "(gateway)";
 
-/// The audited actions: each has the name of the API's method that asks for it.
+/// The audited actions, each named after the API method that requests it.
 pub mod action {
     /// A route was created.
     pub const ROUTES_CREATE: &str = "routes.create";
@@ -30,79 +30,79 @@ pub mod action {
     pub const ADMIN_UNSUSPEND: &str = "admin.unsuspend";
     /// A user's quotas were set.
     pub const ADMIN_QUOTA: &str = "admin.quota";
-    /// A renewal of a certificate was asked for.
+    /// The renewal of a certificate was requested.
     pub const CERTIFICATES_RENEW: &str = "certificates.renew";
-    /// A join token was made.
+    /// A join token was created.
     pub const NODES_INVITE: &str = "nodes.invite";
-    /// A node joined. Nodes ask for it on the feed, not through the API.
+    /// A node joined. Nodes join through the feed's enrolment service, not through the API.
     pub const NODES_JOIN: &str = "nodes.join";
-    /// A node was told to drain, or not to drain any more.
+    /// The draining of a node was switched on or off.
     pub const NODES_DRAIN: &str = "nodes.drain";
     /// A node was removed.
     pub const NODES_REMOVE: &str = "nodes.remove";
 }
 
-/// One change.
+/// A record of one change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
-    /// Its number, from 1; there may be gaps.
+    /// The record's number, from 1. There may be gaps.
     pub id: u64,
-    /// When (RFC 3339, UTC, milliseconds).
+    /// The time of the change (RFC 3339, UTC, with milliseconds).
     pub at: String,
-    /// The key id of who asked for it, or `(gateway)`, which does by itself what somebody asked for earlier.
+    /// The key id of the caller, or `(gateway)` for a change that the gateway made on its own, as requested earlier.
     pub caller: String,
-    /// The address they came from; `-` for the gateway itself.
+    /// The caller's address; `-` for the gateway itself.
     pub client: String,
-    /// The method that was called.
+    /// The called method.
     pub method: String,
-    /// What was changed, such as `route/<uuid>`.
+    /// The changed object, such as `route/<uuid>`.
     pub target: String,
-    /// How it was; null if it was not.
+    /// The object before the change; null if it did not exist.
     pub before: Value,
-    /// How it is; null if it is no more.
+    /// The object after the change; null if it does not exist any more.
     pub after: Value,
-    /// The store's revision of the change.
+    /// The store's revision that contains the change.
     pub revision: u64,
-    /// The hash of the signed request, lower-case hex; absent in those of the gateway itself, and from before requests
-    /// were kept.
+    /// The hash of the signed request, in lower-case hex; absent in records of the gateway itself, and in records that
+    /// are older than the storage of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
-    /// Its own hash, lower-case hex; absent in records from before the chain.
+    /// The record's own hash, in lower-case hex; absent in records that are older than the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
 }
 
-/// Why a record does not stand.
+/// An audit record that fails verification.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Broken {
-    /// It, or one before it, was changed, left out or put in.
-    #[error("its hash is not that of what it says and of the record before it")]
+pub enum AuditChainError {
+    /// This record or an earlier one was changed, omitted or inserted.
+    #[error("its hash does not match its content and the preceding record")]
     Hash,
-    /// No hash where the chain has begun.
-    #[error("it has no hash, though the chain has begun before it")]
+    /// The record has no hash, although an earlier one has.
+    #[error("it has no hash, although an earlier record has one")]
     Unchained,
-    /// A caller who signed nothing.
-    #[error("it names no request that its caller signed")]
+    /// The record names no signed request, although its caller must have signed one.
+    #[error("it names no signed request")]
     Unsigned,
-    /// The request it names is not there.
-    #[error("the request it came from is missing")]
+    /// The request that the record names is missing.
+    #[error("its signed request is missing")]
     NoRequest,
-    /// Its request is not what its hash says.
-    #[error("the request is not the one it came from")]
+    /// The request does not have the hash that the record names.
+    #[error("its signed request was replaced by another one")]
     OtherRequest,
-    /// Its request proves nothing.
-    #[error("the request proves nothing: {0}")]
-    Evidence(#[from] NoEvidence),
-    /// Somebody else signed.
-    #[error("the request was signed by {0}")]
+    /// The request's signature cannot be verified.
+    #[error("its signed request cannot be verified: {0}")]
+    Evidence(#[from] EvidenceError),
+    /// The request was signed by another key than the caller's.
+    #[error("its request was signed by {0}")]
     OtherCaller(KeyId),
-    /// The request asks for something else.
-    #[error("the request does not call {0}")]
+    /// The request does not call the record's method.
+    #[error("its request does not call {0}")]
     OtherMethod(String),
 }
 
 impl AuditRecord {
-    /// Its hash after a record with the hash `previous`; `None` for the first of the chain.
+    /// Returns the record's hash when it follows a record with the hash `previous`; `None` for the first of the chain.
     #[must_use]
     pub fn link(&self, previous: Option<&str>) -> String {
         hash(json!({
@@ -112,47 +112,47 @@ impl AuditRecord {
         }))
     }
 
-    /// Checks it against the record before it and the request it came from.
-    pub fn check(&self, previous: Option<&str>, request: Option<&Evidence>) -> Result<(), Broken> {
+    /// Checks the record against the hash of the preceding record and against its signed request.
+    pub fn check(&self, previous: Option<&str>, request: Option<&Evidence>) -> Result<(), AuditChainError> {
         match &self.hash {
-            None if previous.is_some() => return Err(Broken::Unchained),
+            None if previous.is_some() => return Err(AuditChainError::Unchained),
             None => return Ok(()),
-            Some(hash) if *hash != self.link(previous) => return Err(Broken::Hash),
+            Some(hash) if *hash != self.link(previous) => return Err(AuditChainError::Hash),
             Some(_) => {}
         }
         let Some(named) = &self.request else {
-            return if self.is_by_itself() { Ok(()) } else { Err(Broken::Unsigned) };
+            return if self.is_automatic() { Ok(()) } else { Err(AuditChainError::Unsigned) };
         };
-        let request = request.ok_or(Broken::NoRequest)?;
+        let request = request.ok_or(AuditChainError::NoRequest)?;
         if request_hash(request) != *named {
-            return Err(Broken::OtherRequest);
+            return Err(AuditChainError::OtherRequest);
         }
         let signer = request.check()?;
         if signer.as_str() != self.caller {
-            return Err(Broken::OtherCaller(signer));
+            return Err(AuditChainError::OtherCaller(signer));
         }
         if calls(&request.body, &self.method) {
             Ok(())
         } else {
-            Err(Broken::OtherMethod(self.method.clone()))
+            Err(AuditChainError::OtherMethod(self.method.clone()))
         }
     }
 }
 
 impl AuditRecord {
-    /// Whether it is what the gateway may do by itself: end a suspension that was to end.
-    fn is_by_itself(&self) -> bool {
+    /// Returns whether the gateway may have made this change on its own: only the end of a suspension with an end date.
+    fn is_automatic(&self) -> bool {
         self.caller == GATEWAY && self.method == action::ADMIN_UNSUSPEND && self.before["until"].is_string()
     }
 }
 
-/// The hash a record names its request by.
+/// Returns the hash by which a record names its request.
 #[must_use]
 pub fn request_hash(request: &Evidence) -> String {
     hash(serde_json::to_value(request).unwrap_or_default())
 }
 
-/// Whether a JSON-RPC body, one call or a batch, calls `method`.
+/// Returns whether a JSON-RPC body, one call or a batch, calls `method`.
 fn calls(body: &str, method: &str) -> bool {
     let calls = |call: &Value| call["method"] == method;
     match serde_json::from_str(body) {
@@ -181,10 +181,10 @@ mod tests {
         let body = json!([{ "jsonrpc": "2.0", "method": method, "id": 1 }]).to_string();
         let mut request = Request::post("https://gw.example/rpc").body(Bytes::from(body)).unwrap();
         sign(&mut request, &key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-        let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
+        let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
         let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
         let keys = PublicKeys::from(key.public());
-        Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body())
+        Evidence::new(&signature.verify_any(&message, &keys).unwrap(), request.body())
     }
 
     fn record(id: u64, request: &Evidence, previous: Option<&str>) -> AuditRecord {
@@ -206,24 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_stands_until_something_in_it_is_changed() {
+    fn a_changed_or_omitted_record_breaks_the_chain() {
         let request = request("routes.create");
         let first = record(1, &request, None);
         let second = record(2, &request, first.hash.as_deref());
         assert_eq!(first.check(None, Some(&request)), Ok(()));
         assert_eq!(second.check(first.hash.as_deref(), Some(&request)), Ok(()));
-        assert_eq!(second.check(None, Some(&request)), Err(Broken::Hash), "the first was left out");
+        assert_eq!(second.check(None, Some(&request)), Err(AuditChainError::Hash), "the first was left out");
         let changed = AuditRecord { client: "400::2".into(), ..first.clone() };
-        assert_eq!(changed.check(None, Some(&request)), Err(Broken::Hash));
-        let told = serde_json::to_string(&first).unwrap();
-        assert_eq!(serde_json::from_str::<AuditRecord>(&told).unwrap().check(None, Some(&request)), Ok(()));
+        assert_eq!(changed.check(None, Some(&request)), Err(AuditChainError::Hash));
+        let json = serde_json::to_string(&first).unwrap();
+        assert_eq!(serde_json::from_str::<AuditRecord>(&json).unwrap().check(None, Some(&request)), Ok(()));
         let unchained = AuditRecord { hash: None, ..first.clone() };
         assert_eq!(unchained.check(None, None), Ok(()), "from before the chain");
-        assert_eq!(unchained.check(first.hash.as_deref(), None), Err(Broken::Unchained));
+        assert_eq!(unchained.check(first.hash.as_deref(), None), Err(AuditChainError::Unchained));
     }
 
     #[test]
-    fn nobody_signs_for_the_end_of_a_suspension_and_for_nothing_else() {
+    fn only_the_scheduled_end_of_a_suspension_needs_no_signature() {
         let ended = AuditRecord {
             caller: GATEWAY.into(),
             client: "-".into(),
@@ -242,22 +242,28 @@ mod tests {
             AuditRecord { method: "routes.delete".into(), ..ended.clone() },
             AuditRecord { before: json!({ "suspended": true, "until": null }), ..ended.clone() },
         ] {
-            assert_eq!(check(forged.clone()), Err(Broken::Unsigned), "{forged:?}");
+            assert_eq!(check(forged.clone()), Err(AuditChainError::Unsigned), "{forged:?}");
         }
     }
 
     #[test]
-    fn a_record_needs_the_very_request_it_came_from() {
+    fn a_record_needs_its_own_signed_request() {
         let request = request("routes.create");
         let good = record(1, &request, None);
-        assert_eq!(good.check(None, None), Err(Broken::NoRequest));
-        assert_eq!(good.check(None, Some(&self::request("routes.delete"))), Err(Broken::OtherRequest));
+        assert_eq!(good.check(None, None), Err(AuditChainError::NoRequest));
+        assert_eq!(
+            good.check(None, Some(&self::request("routes.delete"))),
+            Err(AuditChainError::OtherRequest)
+        );
         let delete = self::request("routes.delete");
         let forged = record(1, &delete, None);
-        assert_eq!(forged.check(None, Some(&delete)), Err(Broken::OtherMethod("routes.create".into())));
+        assert_eq!(
+            forged.check(None, Some(&delete)),
+            Err(AuditChainError::OtherMethod("routes.create".into()))
+        );
         let mut blamed = AuditRecord { caller: "user2.pub".into(), ..record(1, &request, None) };
         blamed.hash = Some(blamed.link(None));
         let signer = "user1.pub".parse().unwrap();
-        assert_eq!(blamed.check(None, Some(&request)), Err(Broken::OtherCaller(signer)));
+        assert_eq!(blamed.check(None, Some(&request)), Err(AuditChainError::OtherCaller(signer)));
     }
 }

@@ -1,4 +1,5 @@
-//! What travels on the feed, as domain types; the generated ones stay behind `convert` and the two service doors.
+//! The messages of the feed between controlplane and nodes, as domain types. Generated types are used by `convert`
+//! only.
 
 mod call;
 mod convert;
@@ -7,20 +8,20 @@ pub(crate) use convert::fuzz;
 mod report;
 mod resource;
 
-pub use convert::{FromNode, InvalidMessage, ToNode, stored};
+pub use convert::{FromNode, InvalidMessageError, ToNode, stored};
 pub use report::{BackendHealth, Explanation, ServedCertificate};
 pub use resource::{
-    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, Held, Question, Resource, ResourceName,
-    Settings, TicketKey, TicketKeys,
+    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, FeedVersion, Question, Resource,
+    ResourceName, Settings, TicketKey, TicketKeys,
 };
 
-/// The DNS name in the certificate that the controlplane shows to its nodes, wherever it is.
+/// The DNS name in the certificate that the controlplane presents to its nodes, independent of its address.
 pub const CONTROLPLANE_NAME: &str = "controlplane.webgateway.internal";
 
-/// The largest body of an API request, in bytes: nodes hand none on that is larger, and the API takes none.
+/// The maximum size of an API request's body, in bytes. Nodes forward no larger ones, and the API accepts none.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.
+/// The generated gRPC clients, servers and wire messages. Only `convert` and the feed's client and server use them.
 #[allow(
     missing_docs,
     unreachable_pub,

@@ -1,12 +1,12 @@
-//! The fuzz targets of this crate, by name: each takes any bytes and panics if a property does not hold.
+//! The fuzz targets of this crate, by name. Each takes arbitrary bytes and panics if a property does not hold.
 
 use crate::feed::fuzz::feed;
 use crate::httpsig::fuzz::{keys, signatures};
 
-/// A target: its name, and the function.
+/// A fuzz target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// The targets.
+/// The fuzz targets.
 pub const TARGETS: &[Target] = &[("feed", feed), ("keys", keys), ("signatures", signatures)];
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): what must be signed, for both sides.
+//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): signing, verification and the required
+//! components.
 //!
-//! The structured fields are parsed and written by `sfv`; the signature base is built here, because it must
-//! keep the peer's own parameter order and refuse what is covered but absent.
+//! The crate `sfv` parses and serializes the structured fields. This module builds the signature base itself, because
+//! the
+//! base must keep the peer's order of parameters, and a covered component that is absent must be an error.
 
 mod base;
 mod coverage;
 mod digest;
+mod error;
 mod evidence;
-mod failure;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz {
@@ -22,12 +24,12 @@ mod sign;
 mod time_source;
 mod verify;
 
-pub use base::{Message, UnknownComponent};
+pub use base::{ComponentError, Message};
 pub use coverage::{InvalidComponentError, RequiredComponent, accept_signature};
 pub use digest::{check_digest, content_digest};
-pub use evidence::{Evidence, NoEvidence};
-pub use failure::Failure;
-pub use key::{Algorithm, InvalidKey, InvalidKeysError, PrivateKey, PublicKey, PublicKeys, SkippedKey};
-pub use sign::{SignFailure, sign};
+pub use error::SignatureError;
+pub use evidence::{Evidence, EvidenceError};
+pub use key::{Algorithm, InvalidKeyError, InvalidKeysError, PrivateKey, PublicKey, PublicKeys, SkippedKey};
+pub use sign::{SignError, sign};
 pub use time_source::{FRESHNESS, TimeSource};
-pub use verify::{Candidate, MAX_SIGNATURES, Presented, Signed, candidates};
+pub use verify::{Candidate, MAX_SIGNATURES, RequestSignature, VerifiedSignature, candidates};

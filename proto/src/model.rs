@@ -1,4 +1,4 @@
-//! The model: what exists is valid, because every type here can only be made by parsing.
+//! The domain model. Its types are constructed by parsing, so that every value is valid.
 
 mod backend;
 mod cert;
@@ -16,18 +16,18 @@ mod token;
 mod user;
 mod words;
 
-pub use backend::{Backend, Backends, InvalidBackend, InvalidBackends, MAX_BACKENDS, Prefixes};
-pub use cert::{CertName, Certificate, CertificateId, InvalidCertificate};
+pub use backend::{Backend, Backends, InvalidBackendError, InvalidBackendsError, MAX_BACKENDS, Prefixes};
+pub use cert::{CertName, Certificate, CertificateId, InvalidCertificateError};
 pub use dns::DnsRecord;
-pub use health::{HealthCheck, InvalidHealthCheck, Probe};
-pub use host::{Host, InvalidHost, MAX_HOST};
-pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
-pub use listeners::{MAX_LISTENERS, ProcessListeners, SeenAddress};
+pub use health::{HealthCheck, InvalidHealthCheckError, Probe};
+pub use host::{Host, InvalidHostError, MAX_HOST};
+pub use id::{InvalidKeyIdError, InvalidRouteIdError, KeyId, RouteId};
+pub use listeners::{MAX_LISTENERS, ProcessListeners, StackAddress};
 pub use mode::Mode;
-pub use node::{InvalidNodeName, InvalidRemoteAddress, NodeName, RemoteAddress};
+pub use node::{InvalidNodeNameError, InvalidRemoteAddressError, NodeName, RemoteAddress};
 pub use options::{Balance, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOptionError};
-pub use reason::{InvalidReason, MAX_REASON, Reason};
+pub use reason::{InvalidReasonError, MAX_REASON, Reason};
 pub use route::{Destination, Route};
-pub use token::{InvalidToken, JoinToken};
+pub use token::{InvalidTokenError, JoinToken};
 pub use user::{Limit, OwnQuota, Quota, Suspension};
 pub use words::{Describe, UnknownWordError, Words};

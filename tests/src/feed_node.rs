@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 use webgateway_proto::feed::wire::feed_message::Message;
-use webgateway_proto::feed::{FromNode, Held, wire};
+use webgateway_proto::feed::{FeedVersion, FromNode, wire};
 
 /// The size of gRPC's prefix of each message, in bytes.
 const HEAD: usize = 5;
@@ -27,7 +27,7 @@ pub struct FeedNode {
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The position after the batch.
-    pub held: Held,
+    pub held: FeedVersion,
     /// True if the batch is a full sync.
     pub full: bool,
     /// The number of resources that the batch puts or removes.
@@ -38,7 +38,7 @@ pub struct Batch {
 
 impl FeedNode {
     /// Connects to the socket of a controlplane and sends a hello with this name and position.
-    pub async fn connect(feed: &Path, name: &str, held: Option<Held>) -> Result<Self> {
+    pub async fn connect(feed: &Path, name: &str, held: Option<FeedVersion>) -> Result<Self> {
         let feed = feed.to_owned();
         let dial = tower::service_fn(move |_| {
             let feed = feed.clone();
@@ -63,7 +63,7 @@ impl FeedNode {
                 Some(Message::Begin(begin)) => full = begin.kind() == wire::begin::Kind::Full,
                 Some(Message::Put(_) | Message::Remove(_)) => changes += 1,
                 Some(Message::End(end)) => {
-                    let held = Held { epoch: end.epoch, version: end.version };
+                    let held = FeedVersion { epoch: end.epoch, version: end.version };
                     return Ok(Batch { held, full, changes, bytes });
                 }
                 _ => {}

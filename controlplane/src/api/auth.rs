@@ -11,8 +11,8 @@ use http::{HeaderMap, Request, Uri};
 use thiserror::Error;
 use tracing::debug;
 use webgateway_proto::httpsig::{
-    Candidate, FRESHNESS, Failure, Message, Presented, PublicKeys, RequiredComponent, Signed, candidates,
-    check_digest,
+    Candidate, FRESHNESS, Message, PublicKeys, RequestSignature, RequiredComponent, SignatureError,
+    VerifiedSignature, candidates, check_digest,
 };
 use webgateway_proto::model::{Host, KeyId};
 
@@ -43,7 +43,7 @@ pub(crate) struct VerifiedRequest {
     /// The id of the key that verified it.
     pub key_id: KeyId,
     /// The signature base, the signature and the key.
-    pub signed: Signed,
+    pub signed: VerifiedSignature,
     nonce: Option<String>,
     /// The text that is remembered for a mutation: the nonce or, with a covered `date`, the hash of the signature.
     one_time_token: Option<String>,
@@ -65,7 +65,7 @@ pub(crate) type NonceWrite = Pin<Box<dyn Future<Output = Result<(), AuthError>> 
 pub(crate) enum AuthError {
     /// The signature, or a field that it needs, is missing or invalid.
     #[error(transparent)]
-    Signature(#[from] Failure),
+    Signature(#[from] SignatureError),
     /// The request does not have exactly one valid `Host`.
     #[error("the request needs exactly one valid `Host` field")]
     InvalidHost,
@@ -116,16 +116,26 @@ impl AuthError {
     /// passed the most is reported.
     const fn stages_passed(&self) -> u8 {
         match self {
-            Self::Signature(Failure::Unsigned | Failure::Malformed(_) | Failure::Repeated(_)) => 0,
-            Self::Signature(Failure::TooMany(_) | Failure::Label) => 0,
+            Self::Signature(
+                SignatureError::Unsigned | SignatureError::Malformed(_) | SignatureError::Repeated(_),
+            ) => 0,
+            Self::Signature(SignatureError::TooMany(_) | SignatureError::Label) => 0,
             Self::UnknownKey(_) => 1,
-            Self::Signature(Failure::Param(_) | Failure::Undated | Failure::Uncovered(_)) => 2,
+            Self::Signature(
+                SignatureError::Param(_) | SignatureError::Undated | SignatureError::Uncovered(_),
+            ) => 2,
             Self::InvalidHost | Self::WrongAuthority(_) => 3,
-            Self::Signature(Failure::Old(..) | Failure::Future(..) | Failure::Expired(_)) => 4,
+            Self::Signature(
+                SignatureError::Old(..) | SignatureError::Future(..) | SignatureError::Expired(_),
+            ) => 4,
             Self::UnusableKey(..) => 5,
-            Self::Signature(Failure::Algorithm | Failure::Component(_)) => 6,
-            Self::Signature(Failure::Forged) => 7,
-            Self::Signature(Failure::DigestMissing | Failure::DigestMalformed | Failure::DigestMismatch) => 8,
+            Self::Signature(SignatureError::Algorithm | SignatureError::Component(_)) => 6,
+            Self::Signature(SignatureError::Forged) => 7,
+            Self::Signature(
+                SignatureError::DigestMissing
+                | SignatureError::DigestMalformed
+                | SignatureError::DigestMismatch,
+            ) => 8,
             Self::MissingNonce | Self::Replayed | Self::SeveralSignatures { .. } => 8,
             Self::KeyServerUnavailable(..) | Self::Store(_) => 9,
         }
@@ -169,7 +179,7 @@ impl Authenticator {
         let message = Message { method: request.method(), uri: &uri, headers };
         let count = candidates.len();
         let mut best: Option<((bool, u8), String, AuthError)> = None;
-        for Candidate { label, presented } in candidates {
+        for Candidate { label, signature: presented } in candidates {
             let outcome = match &presented {
                 Ok(presented) => self.check(presented, &message, request.body(), source).await,
                 Err(failure) => Err(failure.clone().into()),
@@ -187,13 +197,13 @@ impl Authenticator {
             }
         }
         // `candidates` returns at least one signature.
-        let (_, label, best) = best.ok_or(Failure::Unsigned)?;
+        let (_, label, best) = best.ok_or(SignatureError::Unsigned)?;
         Err(AuthError::SeveralSignatures { count, label, best: Box::new(best) })
     }
 
     /// Returns true unless the key is unknown. The errors of signatures with a known key are reported first: a proxy in
     /// between may add a signature with a key that the gateway does not have.
-    async fn has_known_key(&self, presented: &Result<Presented, Failure>) -> bool {
+    async fn has_known_key(&self, presented: &Result<RequestSignature, SignatureError>) -> bool {
         match presented {
             Ok(presented) => !matches!(self.keys.find(presented.key_id()).await, Ok(None)),
             Err(_) => false,
@@ -203,7 +213,7 @@ impl Authenticator {
     /// Checks every requirement for one signature.
     async fn check(
         &self,
-        presented: &Presented,
+        presented: &RequestSignature,
         message: &Message<'_>,
         body: &[u8],
         source: RequestSource,
@@ -250,9 +260,9 @@ impl Authenticator {
     /// Verifies the signature with the key. If it fails, the key is read again: the cached key may have been replaced.
     async fn verify_signature(
         &self,
-        presented: &Presented,
+        presented: &RequestSignature,
         message: &Message<'_>,
-    ) -> Result<Signed, AuthError> {
+    ) -> Result<VerifiedSignature, AuthError> {
         let id = presented.key_id();
         let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthError::from);
         let unusable = |error| match error {
@@ -266,12 +276,13 @@ impl Authenticator {
             None => Err(AuthError::UnknownKey(id.clone())),
         };
         match verified {
-            Err(AuthError::Signature(Failure::Forged | Failure::Algorithm) | AuthError::UnknownKey(_)) => {
-                match self.keys.refresh(id).await.map_err(unusable)? {
-                    Some(keys) => verify(&keys),
-                    None => verified,
-                }
-            }
+            Err(
+                AuthError::Signature(SignatureError::Forged | SignatureError::Algorithm)
+                | AuthError::UnknownKey(_),
+            ) => match self.keys.refresh(id).await.map_err(unusable)? {
+                Some(keys) => verify(&keys),
+                None => verified,
+            },
             verified => verified,
         }
     }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use tracing::error;
 use webgateway_proto::api::jsonrpc::{ErrorData, ErrorObject};
-use webgateway_proto::model::{HealthCheck, InvalidBackends, UnsuitableOptionError};
+use webgateway_proto::model::{HealthCheck, InvalidBackendsError, UnsuitableOptionError};
 
 pub(super) use self::kind::ErrorKind;
 use super::jsonrpc::EnvelopeError;
@@ -184,12 +184,12 @@ fn node_error(refusal: &NodeError) -> ErrorBuilder {
     }
 }
 
-fn backends_error(invalid: &InvalidBackends) -> ErrorBuilder {
+fn backends_error(invalid: &InvalidBackendsError) -> ErrorBuilder {
     let kind = match invalid {
-        InvalidBackends::None => ErrorKind::BackendMissing,
-        InvalidBackends::TooMany(_) => ErrorKind::TooManyBackends,
-        InvalidBackends::Duplicate(_) => ErrorKind::DuplicateBackend,
-        InvalidBackends::Backend(_) => ErrorKind::InvalidBackend,
+        InvalidBackendsError::None => ErrorKind::BackendMissing,
+        InvalidBackendsError::TooMany(_) => ErrorKind::TooManyBackends,
+        InvalidBackendsError::Duplicate(_) => ErrorKind::DuplicateBackend,
+        InvalidBackendsError::Backend(_) => ErrorKind::InvalidBackend,
     };
     ErrorBuilder::new(kind).field("backends")
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use webgateway_process::Stop;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
-use webgateway_proto::httpsig::{Evidence, Failure, RequiredComponent, accept_signature};
+use webgateway_proto::httpsig::{Evidence, RequiredComponent, SignatureError, accept_signature};
 
 use super::auth::{AuthError, Authenticator, NonceReservation, NonceWrite, RequestSource};
 use super::errors::{self, HttpError, authentication, request_body};
@@ -168,7 +168,7 @@ impl Api {
             let is_allowed = body.calls().count() <= MAX_UNSIGNED_BATCH
                 && body.calls().all(|call| find(call).is_some_and(|method| !method.signed));
             if !is_allowed {
-                return Err(AuthError::Signature(Failure::Unsigned).into());
+                return Err(AuthError::Signature(SignatureError::Unsigned).into());
             }
             let allowance = MutationAllowance::full(0);
             return Ok(AdmittedRequest { body, caller: None, allowance, nonce_write: None });

@@ -20,8 +20,8 @@ use webgateway_process::accept::{Acceptor, Unbounded};
 use webgateway_process::client_io::{ClientIo, ClientState, Protocol, discard};
 use webgateway_process::listen::{self, ListenOptions};
 use webgateway_process::{
-    AnswerBody, BindError, HeldMemory, Network, NetworkMemory, Slot, Slots, Stop, StrictHttp, Tasks,
-    most_clients,
+    BindError, ExpiringBody, MemoryReservation, Network, NetworkMemory, Slot, Slots, Stop, StrictHttp, Tasks,
+    max_clients,
 };
 use webgateway_proto::api::MAX_BODY;
 
@@ -93,7 +93,7 @@ impl RpcServer {
             admission: Unbounded,
             errors: tasks.metrics().accept_errors("rpc"),
         };
-        let connections = Slots::new(MAX_CONNECTIONS.min(most_clients()), usize::MAX);
+        let connections = Slots::new(MAX_CONNECTIONS.min(max_clients()), usize::MAX);
         let (requests, responses) = (NetworkMemory::new(REQUEST_MEMORY), NetworkMemory::new(RESPONSE_MEMORY));
         let accepting = acceptor.run(|stream, peer: SocketAddr, ()| {
             let (slot, _) = connections.take_or_evict(Network::of(peer.ip()));
@@ -217,8 +217,8 @@ impl ConnectionService {
     }
 
     /// Returns the body of a response, which the client has to read within [`RESPONSE_TIMEOUT`].
-    fn response_body(&self, bytes: Bytes) -> AnswerBody {
-        let (body, guard) = AnswerBody::new(bytes, self.responses.of(self.peer.ip()), RESPONSE_TIMEOUT);
+    fn response_body(&self, bytes: Bytes) -> ExpiringBody {
+        let (body, guard) = ExpiringBody::new(bytes, self.responses.of(self.peer.ip()), RESPONSE_TIMEOUT);
         self.tasks.spawn("rpc response", guard);
         body
     }
@@ -229,7 +229,7 @@ impl ConnectionService {
         &self,
         headers: &HeaderMap,
         mut body: Incoming,
-    ) -> Result<(Bytes, HeldMemory), HttpError> {
+    ) -> Result<(Bytes, MemoryReservation), HttpError> {
         // A body that is declared too large is refused before it arrives.
         if body.size_hint().lower() > MAX_BODY as u64 {
             // A client that sent `Expect: 100-continue` does not send the body.
@@ -248,7 +248,7 @@ impl ConnectionService {
         read
     }
 
-    async fn collect(&self, body: &mut Incoming) -> Result<(Bytes, HeldMemory), HttpError> {
+    async fn collect(&self, body: &mut Incoming) -> Result<(Bytes, MemoryReservation), HttpError> {
         let (mut collected, mut memory) = (BytesMut::new(), self.requests.of(self.peer.ip()));
         loop {
             let frame = tokio::select! {

@@ -3,8 +3,9 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
-    Backend, Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
-    InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId, Suspension, UnsuitableOptionError,
+    Backend, Host, InvalidBackendsError, InvalidHostError, InvalidKeyIdError, InvalidNodeNameError,
+    InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId, NodeName, RouteId, Suspension,
+    UnsuitableOptionError,
 };
 
 use crate::clock::rfc3339;
@@ -21,7 +22,7 @@ pub(crate) enum DomainError {
     TwoHosts,
     /// The host in the named parameter is invalid.
     #[error("{1}")]
-    InvalidHost(&'static str, InvalidHost),
+    InvalidHost(&'static str, InvalidHostError),
     /// The subdomain is not exactly one label.
     #[error("`{0}` is not one label: give a name such as `myapp`, or the whole host as `fqdn`")]
     NotALabel(String),
@@ -39,7 +40,7 @@ pub(crate) enum DomainError {
     PassthroughSubdomain,
     /// The backends are invalid or not allowed.
     #[error(transparent)]
-    Backends(#[from] InvalidBackends),
+    Backends(#[from] InvalidBackendsError),
     /// A backend is a listener of the gateway itself.
     #[error("`{0}` is a listener of this gateway itself: a route cannot lead back to it")]
     OwnListener(Backend),
@@ -48,10 +49,10 @@ pub(crate) enum DomainError {
     UnsuitableOption(#[from] UnsuitableOptionError),
     /// The route id is invalid.
     #[error(transparent)]
-    RouteId(#[from] InvalidRouteId),
+    RouteId(#[from] InvalidRouteIdError),
     /// The key id is invalid.
     #[error(transparent)]
-    KeyId(#[from] InvalidKeyId),
+    KeyId(#[from] InvalidKeyIdError),
     /// Another route has the host.
     #[error("the host `{host}` is taken{}", own.map(|id| format!(" by your own route {id}")).unwrap_or_default())]
     HostTaken {
@@ -125,7 +126,7 @@ pub(crate) enum UserError {
     SuspendAdmin,
     /// The reason is invalid.
     #[error(transparent)]
-    Reason(#[from] InvalidReason),
+    Reason(#[from] InvalidReasonError),
     /// The end cannot be represented in UTC.
     #[error("`until` is not a time: write it as in RFC 3339, such as 2030-01-31T12:00:00Z")]
     Until,
@@ -168,10 +169,10 @@ pub(crate) enum UserError {
 pub(crate) enum NodeError {
     /// The node's name is invalid.
     #[error(transparent)]
-    Name(#[from] InvalidNodeName),
+    Name(#[from] InvalidNodeNameError),
     /// The address is invalid.
     #[error(transparent)]
-    Address(#[from] InvalidRemoteAddress),
+    Address(#[from] InvalidRemoteAddressError),
     /// The gateway has no listener for remote nodes.
     #[error("this gateway accepts no remote nodes: add an address:port to `[feed] listen`")]
     NoRemoteNodes,

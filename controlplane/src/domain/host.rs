@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use webgateway_proto::model::{Host, InvalidHost, Mode};
+use webgateway_proto::model::{Host, InvalidHostError, Mode};
 
 use super::error::DomainError;
 
@@ -61,10 +61,10 @@ impl HostPolicy {
     fn subdomain(&self, label: &str) -> Result<Host, DomainError> {
         refuse_challenge("subdomain", label)?;
         if label.is_empty() {
-            return Err(DomainError::InvalidHost("subdomain", InvalidHost::Empty));
+            return Err(DomainError::InvalidHost("subdomain", InvalidHostError::Empty));
         }
         let host = self.base.child(label).map_err(|error| match error {
-            InvalidHost::Forbidden(_) if label.contains('.') => DomainError::NotALabel(label.to_owned()),
+            InvalidHostError::Forbidden(_) if label.contains('.') => DomainError::NotALabel(label.to_owned()),
             error => DomainError::InvalidHost("subdomain", error),
         })?;
         // IDNA maps other characters to dots.

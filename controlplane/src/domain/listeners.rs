@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use tokio::sync::watch;
-use webgateway_proto::model::{Backend, Backends, ProcessListeners, SeenAddress};
+use webgateway_proto::model::{Backend, Backends, ProcessListeners, StackAddress};
 
 /// The maximum number of nodes whose listeners are remembered.
 const MAX_NODES: usize = 1000;
@@ -89,7 +89,7 @@ impl ListenerSnapshot {
         let ip = address.ip();
         // Any other address of a stack is listed with its listeners.
         let is_local = ip.is_loopback() || ip.is_unspecified();
-        let mut seen = stacks.into_iter().map(|stack| SeenAddress { stack, address, is_local });
+        let mut seen = stacks.into_iter().map(|stack| StackAddress { stack, address, is_local });
         seen.any(|seen| self.all().any(|listeners| listeners.are_at(seen)))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use webgateway_proto::feed::{Held, ResourceName};
+use webgateway_proto::feed::{FeedVersion, ResourceName};
 
 use crate::store::change::{Change, ChangeSet};
 use crate::store::history::{EpochHistory, NodePosition};
@@ -48,8 +48,8 @@ impl Catalog {
 
     /// Returns the position of a node that has applied the whole catalog.
     #[must_use]
-    pub(crate) fn held(&self) -> Held {
-        Held { epoch: self.history.epoch().to_owned(), version: self.version }
+    pub(crate) fn held(&self) -> FeedVersion {
+        FeedVersion { epoch: self.history.epoch().to_owned(), version: self.version }
     }
 
     /// Returns the version at which a resource last changed or was removed, if that is remembered.
@@ -67,13 +67,13 @@ impl Catalog {
 
     /// Returns true if a node at the position `held` can be sent only the difference.
     #[must_use]
-    pub(crate) fn can_diff_from(&self, held: &Held) -> bool {
+    pub(crate) fn can_diff_from(&self, held: &FeedVersion) -> bool {
         held.version >= self.floor && self.position(held) == NodePosition::Known
     }
 
     /// Locates a node's position in the history of the database.
     #[must_use]
-    pub(crate) fn position(&self, held: &Held) -> NodePosition {
+    pub(crate) fn position(&self, held: &FeedVersion) -> NodePosition {
         self.history.locate(held, self.version)
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn a_difference_needs_a_known_version_of_the_same_database() {
         let mut catalog = Catalog::new(history("e"), 3);
         catalog.apply(ChangeSet { version: 5, changed: vec![] });
-        let held = |epoch: &str, version| Held { epoch: epoch.into(), version };
+        let held = |epoch: &str, version| FeedVersion { epoch: epoch.into(), version };
         assert!(catalog.can_diff_from(&held("e", 3)) && catalog.can_diff_from(&held("e", 5)));
         assert!(!catalog.can_diff_from(&held("e", 2)), "before the floor");
         assert!(!catalog.can_diff_from(&held("e", 6)), "from the future");
@@ -164,11 +164,11 @@ mod tests {
         let changed = (1..=many).map(|i| remove(i, i)).collect();
         catalog.apply(ChangeSet { version: many, changed });
         assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES as usize);
-        assert!(!catalog.can_diff_from(&Held { epoch: "e".into(), version: 9 }));
-        assert!(catalog.can_diff_from(&Held { epoch: "e".into(), version: 10 }));
+        assert!(!catalog.can_diff_from(&FeedVersion { epoch: "e".into(), version: 9 }));
+        assert!(catalog.can_diff_from(&FeedVersion { epoch: "e".into(), version: 10 }));
         catalog.forget_until(many - 5);
         assert_eq!(catalog.since(0).count(), 5);
-        assert!(!catalog.can_diff_from(&Held { epoch: "e".into(), version: many - 6 }));
-        assert!(catalog.can_diff_from(&Held { epoch: "e".into(), version: many - 5 }));
+        assert!(!catalog.can_diff_from(&FeedVersion { epoch: "e".into(), version: many - 6 }));
+        assert!(catalog.can_diff_from(&FeedVersion { epoch: "e".into(), version: many - 5 }));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use webgateway_proto::feed::{Held, ResourceName, ToNode};
+use webgateway_proto::feed::{FeedVersion, ResourceName, ToNode};
 
 use super::catalog::Catalog;
 use crate::store::change::Change;
@@ -17,7 +17,7 @@ pub(crate) struct Batch {
 /// Returns the batch that brings a node from `held` to `catalog`: the difference if that can be computed, otherwise all
 /// resources.
 #[must_use]
-pub(crate) fn diff(catalog: &Catalog, held: Option<&Held>) -> Batch {
+pub(crate) fn diff(catalog: &Catalog, held: Option<&FeedVersion>) -> Batch {
     let after = held.filter(|held| catalog.can_diff_from(held)).map(|held| held.version);
     Batch { catalog: catalog.clone(), after }
 }
@@ -31,7 +31,7 @@ impl Batch {
 
     /// Returns the position of a node that has applied the batch.
     #[must_use]
-    pub(crate) fn end(&self) -> Held {
+    pub(crate) fn end(&self) -> FeedVersion {
         self.catalog.held()
     }
 
@@ -77,8 +77,8 @@ mod tests {
         catalog
     }
 
-    fn held(epoch: &str, version: u64) -> Held {
-        Held { epoch: epoch.into(), version }
+    fn held(epoch: &str, version: u64) -> FeedVersion {
+        FeedVersion { epoch: epoch.into(), version }
     }
 
     #[test]

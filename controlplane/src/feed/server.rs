@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
-use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, MAX_BODY, Question, ToNode, wire};
+use webgateway_proto::feed::{ApiCall, ApiReply, FeedVersion, FromNode, MAX_BODY, Question, ToNode, wire};
 
 use self::stream::{NodeStream, StreamEndError};
 use super::catalog::Catalog;
@@ -103,7 +103,7 @@ pub(crate) struct RemoteAccess {
 struct ConnectedNode {
     connection: NodeConnection,
     membership: Membership,
-    held: Option<Held>,
+    held: Option<FeedVersion>,
 }
 
 type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
@@ -235,7 +235,7 @@ impl FeedService {
 }
 
 /// Logs a warning if a node has a later version than the database, as after a restore from an older backup.
-fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
+fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&FeedVersion>) {
     let Some(held) = held else { return };
     if let NodePosition::Ahead { last } = catalog.position(held) {
         let node_version = held.version;

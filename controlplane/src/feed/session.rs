@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use webgateway_proto::feed::Held;
+use webgateway_proto::feed::FeedVersion;
 
 use super::catalog::Catalog;
 use super::diff::{Batch, diff};
@@ -18,10 +18,10 @@ const MAX_REASON: usize = 300;
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     /// The position from which the next batch starts; `None` if the node has nothing.
-    base: Option<Held>,
+    base: Option<FeedVersion>,
     has_sent: bool,
     /// The position after the batch that is not acknowledged yet.
-    in_flight: Option<Held>,
+    in_flight: Option<FeedVersion>,
     acked: u64,
     /// The last version that was acknowledged without rejects.
     held: u64,
@@ -41,7 +41,7 @@ pub(crate) enum ProtocolError {
 impl Session {
     /// Creates the state of a node that reports `held` as its position.
     #[must_use]
-    pub(crate) fn new(held: Option<Held>) -> Self {
+    pub(crate) fn new(held: Option<FeedVersion>) -> Self {
         Self { base: held, ..Self::default() }
     }
 

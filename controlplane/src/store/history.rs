@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use webgateway_proto::feed::Held;
+use webgateway_proto::feed::FeedVersion;
 
 use super::schema::meta;
 use super::{StoreError, WriteTx};
@@ -80,7 +80,7 @@ impl EpochHistory {
 
     /// Returns the position of a node that last received `held`; `revision` is that of the database.
     #[must_use]
-    pub(crate) fn locate(&self, held: &Held, revision: u64) -> NodePosition {
+    pub(crate) fn locate(&self, held: &FeedVersion, revision: u64) -> NodePosition {
         let Some(at) = self.0.iter().position(|epoch| epoch.id == held.epoch) else {
             return NodePosition::Unknown;
         };
@@ -111,12 +111,12 @@ mod tests {
         Store::open(path, Metrics::register(&mut Registry::default())).unwrap()
     }
 
-    async fn revise(store: &Store) -> Held {
+    async fn revise(store: &Store) -> FeedVersion {
         let version = store.write::<_, StoreError, _>("test", |tx| tx.revise()).await.unwrap();
-        Held { epoch: store.history().epoch().to_owned(), version }
+        FeedVersion { epoch: store.history().epoch().to_owned(), version }
     }
 
-    fn position(store: &Store, held: &Held) -> NodePosition {
+    fn position(store: &Store, held: &FeedVersion) -> NodePosition {
         store.history().locate(held, *store.changed().borrow())
     }
 
@@ -180,7 +180,7 @@ mod tests {
             })
             .await
             .unwrap();
-        let old = Held { epoch: "old".to_owned(), version: 1 };
+        let old = FeedVersion { epoch: "old".to_owned(), version: 1 };
         assert_eq!(begun.0.locate(&old, 1), NodePosition::Known);
         assert_eq!(begun.1.locate(&old, 1), NodePosition::Unknown);
         assert_eq!(begun.1.0.len(), MAX_EPOCHS);

@@ -52,7 +52,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Inv
         Ok(InviteRecord {
             name: name
                 .parse()
-                .map_err(|e: webgateway_proto::model::InvalidNodeName| damaged(e.to_string()))?,
+                .map_err(|e: webgateway_proto::model::InvalidNodeNameError| damaged(e.to_string()))?,
             expires_at: OffsetDateTime::from_unix_timestamp(expires_at)
                 .map_err(|e| damaged(e.to_string()))?,
             used: used_at.is_some(),

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 use webgateway_process::{network_stack, reachable};
-use webgateway_proto::model::{ProcessListeners, SeenAddress};
+use webgateway_proto::model::{ProcessListeners, StackAddress};
 
 use super::stream::BackendStream;
 use crate::snapshot::Snapshot;
@@ -88,7 +88,7 @@ impl OwnListeners {
     fn contains(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
         let is_local = from == to || to.is_loopback() || to.is_unspecified();
-        let seen = SeenAddress { stack: &self.own.stack, address: peer, is_local };
+        let seen = StackAddress { stack: &self.own.stack, address: peer, is_local };
         let snapshot = self.snapshot.load();
         let others = snapshot.settings.iter().flat_map(|settings| &settings.listeners);
         std::iter::once(&*self.own).chain(others).any(|listeners| listeners.are_at(seen))

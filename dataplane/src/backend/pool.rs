@@ -13,7 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::trace;
-use webgateway_process::{AnswerHeads, LocalTasks, StrictAnswers};
+use webgateway_process::{LocalTasks, ResponseHeads, StrictResponses};
 
 use super::stream::{BackendStream, READ_BUFFER, ReadLimit};
 use crate::clock::TICK;
@@ -42,7 +42,7 @@ pub(crate) struct BackendConnection<B> {
     /// The sender of its requests.
     pub sender: SendRequest<B>,
     /// The checker of its response heads.
-    pub heads: AnswerHeads,
+    pub heads: ResponseHeads,
     /// The trailers of the request that is sent.
     pub trailers: TrailerSlot,
     /// The time that connecting took: an upper bound of the round-trip time.
@@ -157,9 +157,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (round_trip, heads, trailers) = (stream.round_trip(), AnswerHeads::default(), TrailerSlot::default());
+    let (round_trip, heads, trailers) =
+        (stream.round_trip(), ResponseHeads::default(), TrailerSlot::default());
     let reads = Arc::clone(stream.reads());
-    let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
+    let io = TrailerIo::new(StrictResponses::new(stream, heads.clone()), trailers.clone());
     let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
     // A combinator, as an async block would contain the connection twice.
     tasks.spawn(

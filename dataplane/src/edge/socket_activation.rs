@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use thiserror::Error;
-use webgateway_process::{BindError, Inherited, InheritedError};
+use webgateway_process::{BindError, InheritedError, InheritedSockets};
 
 use super::listener::{ListenerSpec, bind};
 
@@ -30,7 +30,7 @@ pub enum ListenError {
     Bind(#[from] BindError),
     /// Sockets from systemd cannot be used.
     #[error(transparent)]
-    Inherited(#[from] InheritedError),
+    InheritedSockets(#[from] InheritedError),
     /// Sockets from systemd cannot be shared by the workers.
     #[error("the sockets `{0}` that systemd passes cannot be shared by the workers: {1}")]
     Share(&'static str, io::Error),
@@ -41,7 +41,7 @@ pub enum ListenError {
 
 /// Opens a listener: on the sockets of its name from systemd, or else at `addresses`.
 pub(crate) fn listen(
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
     spec: ListenerSpec,
     addresses: &[IpAddr],
     workers: usize,

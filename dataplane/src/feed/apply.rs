@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
-use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
+use webgateway_proto::feed::{FeedVersion, Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::{CertificateId, Prefixes, RouteId};
 
 use crate::connections::ClosedRoute;
@@ -47,7 +47,7 @@ pub(crate) struct Rejection {
 #[derive(Debug)]
 pub(crate) struct CompleteBatch {
     batch: Batch,
-    held: Held,
+    held: FeedVersion,
 }
 
 /// A builder of a batch from the messages of the feed.
@@ -78,7 +78,7 @@ impl Rejection {
 
 impl CompleteBatch {
     /// Returns a full batch of `messages`.
-    pub(crate) fn full(messages: Vec<ToNode>, held: Held) -> Self {
+    pub(crate) fn full(messages: Vec<ToNode>, held: FeedVersion) -> Self {
         let mut batch = Batch { full: true, ..Batch::default() };
         messages.into_iter().for_each(|message| batch.push(message, &Snapshot::default()));
         Self { batch, held }
@@ -300,7 +300,7 @@ impl ApplyOutcome {
 
     /// Records that the snapshot has this version, unless a resource is still rejected: then the controlplane has to send
     /// that resource again after a reconnect.
-    fn complete_version(&mut self, held: Held) {
+    fn complete_version(&mut self, held: FeedVersion) {
         if self.snapshot.rejected.is_empty() {
             self.snapshot.held = Some(held);
         }

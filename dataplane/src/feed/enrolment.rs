@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tower::service_fn;
 use webgateway_proto::feed::wire;
-use webgateway_proto::model::{InvalidNodeName, JoinToken, RemoteAddress};
+use webgateway_proto::model::{InvalidNodeNameError, JoinToken, RemoteAddress};
 
 use super::connector::{connect_tls, http2, root_cause};
 use crate::identity::{IssuedCertificate, is_validity_error, is_wrong_ca};
@@ -55,7 +55,7 @@ pub enum EnrolmentError {
     Timeout,
     /// The node's name in the response is malformed.
     #[error("the controlplane's response cannot be used: {0}")]
-    Name(#[from] InvalidNodeName),
+    Name(#[from] InvalidNodeNameError),
 }
 
 /// Requests the first certificate. The token's secret is sent only after the handshake has verified the pinned CA.

@@ -9,10 +9,10 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use webgateway_process::Stop;
-use webgateway_proto::feed::{FeedRoute, Held, Resource, Settings, ToNode};
+use webgateway_proto::feed::{FeedRoute, FeedVersion, Resource, Settings, ToNode};
 use webgateway_proto::model::{
-    Backends, Certificate, CertificateId, Destination, Host, InvalidBackends, InvalidCertificate,
-    InvalidHost, InvalidRouteId, Mode, Prefixes, RouteOptions, UnsuitableOptionError,
+    Backends, Certificate, CertificateId, Destination, Host, InvalidBackendsError, InvalidCertificateError,
+    InvalidHostError, InvalidRouteIdError, Mode, Prefixes, RouteOptions, UnsuitableOptionError,
 };
 
 use super::Publisher;
@@ -42,19 +42,19 @@ pub(crate) enum ResourceFileError {
     },
     /// A route's id is invalid.
     #[error("route {0}: {1}")]
-    RouteId(String, InvalidRouteId),
+    RouteId(String, InvalidRouteIdError),
     /// A route's host is invalid.
     #[error("route {0}: {1}")]
-    Host(String, InvalidHost),
+    Host(String, InvalidHostError),
     /// A route's backends are invalid.
     #[error("route {0}: {1}")]
-    Backends(String, InvalidBackends),
+    Backends(String, InvalidBackendsError),
     /// A route's options are invalid.
     #[error("route {0}: {1}")]
     Options(String, UnsuitableOptionError),
     /// A certificate's id or one of its names is invalid.
     #[error("certificate {0}: {1}")]
-    Certificate(String, InvalidCertificate),
+    Certificate(String, InvalidCertificateError),
     /// A certificate's chain or key is not PEM.
     #[error("certificate {0}: its {1} is not PEM")]
     Pem(String, &'static str),
@@ -147,7 +147,7 @@ pub(crate) fn load(path: &Path) -> Result<CompleteBatch, ResourceFileError> {
     for route in contents.routes {
         messages.push(put(Resource::Route(read_route(route, &allowed)?)));
     }
-    Ok(CompleteBatch::full(messages, Held { epoch: "file".to_owned(), version: contents.version }))
+    Ok(CompleteBatch::full(messages, FeedVersion { epoch: "file".to_owned(), version: contents.version }))
 }
 
 fn put(resource: Resource) -> ToNode {
@@ -167,9 +167,9 @@ fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, Resourc
 }
 
 fn read_certificate(cert: FileCertificate) -> Result<Certificate, ResourceFileError> {
-    let invalid = |e: InvalidCertificate| ResourceFileError::Certificate(cert.id.clone(), e);
+    let invalid = |e: InvalidCertificateError| ResourceFileError::Certificate(cert.id.clone(), e);
     let pem = |what| ResourceFileError::Pem(cert.id.clone(), what);
-    let names: Result<Vec<_>, InvalidHost> = cert.names.iter().map(|name| name.parse()).collect();
+    let names: Result<Vec<_>, InvalidHostError> = cert.names.iter().map(|name| name.parse()).collect();
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert.chain.as_bytes()).collect();
     let chain = chain.map_err(|_| pem("chain"))?;
     let key = PrivatePkcs8KeyDer::from_pem_slice(cert.key.as_bytes()).map_err(|_| pem("key"))?;

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
-use webgateway_process::{AnswerBody, AnswerLostError};
+use webgateway_process::{BodyExpiredError, ExpiringBody};
 
 use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
@@ -34,7 +34,7 @@ pub(crate) enum BodyError {
     Peer(#[from] hyper::Error),
     /// The client did not read the API's response in time.
     #[error(transparent)]
-    ApiTimeout(#[from] AnswerLostError),
+    ApiTimeout(#[from] BodyExpiredError),
     /// The backend sent nothing for too long.
     #[error("the backend sent nothing for too long")]
     Timeout,
@@ -67,7 +67,7 @@ pub(crate) enum ResponseBody {
     /// A text of the gateway itself.
     Fixed(Option<Bytes>),
     /// The body of an API response.
-    Api(AnswerBody),
+    Api(ExpiringBody),
     /// The body that a backend sends.
     Backend(Box<BackendBody>),
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tracing::debug;
-use webgateway_process::AnswerHeads;
+use webgateway_process::ResponseHeads;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
@@ -198,7 +198,7 @@ async fn in_time<T>(
 }
 
 /// Classifies a failure to send, by what hyper and the checker of heads found.
-fn send_error(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
+fn send_error(mut failed: TrySendError<Request<RequestBody>>, heads: &ResponseHeads) -> SendError {
     let head = heads.error().filter(|_| failed.error().is_parse()).cloned();
     let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::InvalidHead);
     match failed.take_message() {

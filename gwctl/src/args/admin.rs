@@ -58,7 +58,7 @@ fn quota(flags: &Quota) -> Result<UserQuota, ArgError> {
         Some("default") => Ok(Some(None)),
         Some("none") => Ok(Some(Some(Limit::NONE))),
         Some(number) => match number.parse() {
-            Ok(limit) => Ok(Some(Some(Limit::Most(limit)))),
+            Ok(limit) => Ok(Some(Some(Limit::AtMost(limit)))),
             Err(_) => Err(ArgError::Quota(flag, number.to_owned())),
         },
     };
@@ -93,8 +93,8 @@ mod tests {
             mutations: None,
         };
         for (text, routes) in [
-            ("7", Some(Limit::Most(7))),
-            ("0", Some(Limit::Most(0))),
+            ("7", Some(Limit::AtMost(7))),
+            ("0", Some(Limit::AtMost(0))),
             ("none", Some(Limit::NONE)),
             ("default", None),
         ] {

@@ -4,8 +4,8 @@ use gwctl::UrlError;
 use gwctl::keys::KeyNameError;
 use thiserror::Error;
 use webgateway_proto::model::{
-    InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
-    InvalidRemoteAddress, InvalidRouteId, UnsuitableOptionError,
+    InvalidBackendError, InvalidBackendsError, InvalidHostError, InvalidKeyIdError, InvalidNodeNameError,
+    InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, UnsuitableOptionError,
 };
 
 use crate::cli::OptionError;
@@ -18,7 +18,7 @@ pub(crate) enum ArgError {
     Url(#[from] UrlError),
     /// The value of `--id` is invalid.
     #[error(transparent)]
-    Id(InvalidKeyId),
+    Id(InvalidKeyIdError),
     /// `--id` is missing and cannot be derived from the name of the key file.
     #[error("the key id is missing, and cannot be derived from a key file whose name does not end in .priv")]
     IdMissing,
@@ -27,16 +27,16 @@ pub(crate) enum ArgError {
     KeyMissing,
     /// The value of `--fqdn` is invalid.
     #[error(transparent)]
-    Fqdn(InvalidHost),
+    Fqdn(InvalidHostError),
     /// The host for `routes explain` is invalid.
     #[error(transparent)]
-    Host(InvalidHost),
+    Host(InvalidHostError),
     /// The value of `--subdomain` is invalid.
     #[error("`{0}` is not a single DNS label: 1 to 63 letters, digits and inner hyphens, without dots")]
     Subdomain(String),
     /// A value of `--backend` is invalid.
     #[error(transparent)]
-    Backends(#[from] InvalidBackends),
+    Backends(#[from] InvalidBackendsError),
     /// `--tls-pass` is given with `--subdomain`.
     #[error("TLS passthrough requires a host of your own: TLS for a subdomain is always terminated")]
     PassthroughSubdomain,
@@ -48,19 +48,19 @@ pub(crate) enum ArgError {
     UnsuitableOption(#[from] UnsuitableOptionError),
     /// The value of `--route` is invalid.
     #[error(transparent)]
-    Route(#[from] InvalidRouteId),
+    Route(#[from] InvalidRouteIdError),
     /// The value of `--certificate` is invalid.
     #[error(transparent)]
-    Certificate(InvalidHost),
+    Certificate(InvalidHostError),
     /// `routes update` is given no changes.
     #[error("there is nothing to change")]
     NoChange,
     /// The user is not a valid key id.
     #[error(transparent)]
-    User(InvalidKeyId),
+    User(InvalidKeyIdError),
     /// The value of `--reason` is invalid.
     #[error(transparent)]
-    Reason(#[from] InvalidReason),
+    Reason(#[from] InvalidReasonError),
     /// The value of `--until` is invalid.
     #[error("`{0}` is not a time in RFC 3339 format")]
     Until(String),
@@ -72,10 +72,10 @@ pub(crate) enum ArgError {
     Quota(&'static str, String),
     /// The node's name is invalid.
     #[error(transparent)]
-    NodeName(#[from] InvalidNodeName),
+    NodeName(#[from] InvalidNodeNameError),
     /// The value of `--address` is invalid.
     #[error(transparent)]
-    Address(#[from] InvalidRemoteAddress),
+    Address(#[from] InvalidRemoteAddressError),
     /// The value of `--ttl` is invalid or out of range.
     #[error("`{0}` is not a valid lifetime of a token: write a duration from 1m to 7d, such as 30m or 1h")]
     Ttl(String),
@@ -129,8 +129,10 @@ impl ArgError {
             ),
             Self::Fqdn(_) | Self::Host(_) => None,
             Self::Subdomain(_) => Some("give a full host name with -f, such as -f app.example.org"),
-            Self::Backends(InvalidBackends::Backend(
-                InvalidBackend::NoPort(_) | InvalidBackend::NoPortBracketed(_) | InvalidBackend::Malformed(_),
+            Self::Backends(InvalidBackendsError::Backend(
+                InvalidBackendError::NoPort(_)
+                | InvalidBackendError::NoPortBracketed(_)
+                | InvalidBackendError::Malformed(_),
             )) => Some(
                 "write an IP address in quotes, such as -b '[54f:1::2]:8080'; host names are not resolved, but \
                  self:8080 means this machine",

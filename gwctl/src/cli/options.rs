@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use thiserror::Error;
 use webgateway_proto::model::options::HostHeader;
 use webgateway_proto::model::{
-    Balance, HealthCheck, InvalidHealthCheck, Patch, RouteOptions, RouteOptionsPatch, Words,
+    Balance, HealthCheck, InvalidHealthCheckError, Patch, RouteOptions, RouteOptionsPatch, Words,
 };
 
 /// The heading above these flags in the help.
@@ -76,7 +76,7 @@ impl RouteOptionFlags {
         let path = Some(probe.as_str()).filter(|probe| *probe != "tcp");
         let interval = self.health_interval.unwrap_or(HealthCheck::INTERVAL);
         if interval.subsec_nanos() > 0 {
-            return Err(InvalidHealthCheck::Interval.into());
+            return Err(InvalidHealthCheckError::Interval.into());
         }
         let rise = self.health_rise.unwrap_or(HealthCheck::RISE);
         let fall = self.health_fall.unwrap_or(HealthCheck::FALL);
@@ -98,15 +98,15 @@ impl ResetFlags {
     }
 }
 
-impl From<InvalidHealthCheck> for OptionError {
-    fn from(invalid: InvalidHealthCheck) -> Self {
+impl From<InvalidHealthCheckError> for OptionError {
+    fn from(invalid: InvalidHealthCheckError) -> Self {
         let (flag, hint) = match invalid {
-            InvalidHealthCheck::Path => (
+            InvalidHealthCheckError::Path => (
                 "--health",
                 Some("write --health tcp, or --health with a path of the backend, such as /healthz"),
             ),
-            InvalidHealthCheck::Interval => ("--health-interval", None),
-            InvalidHealthCheck::Count => ("--health-rise, --health-fall", None),
+            InvalidHealthCheckError::Interval => ("--health-interval", None),
+            InvalidHealthCheckError::Count => ("--health-rise, --health-fall", None),
         };
         Self { flag, hint, message: invalid.to_string() }
     }

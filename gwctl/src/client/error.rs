@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 use webgateway_proto::api::jsonrpc::ErrorObject;
-use webgateway_proto::httpsig::SignFailure;
+use webgateway_proto::httpsig::SignError;
 
 use super::kind::ErrorKind;
 use super::transport::TransportError;
@@ -19,7 +19,7 @@ pub enum CallError {
     Build(#[from] http::Error),
     /// The request cannot be signed.
     #[error("the request cannot be signed: {0}")]
-    Sign(#[from] SignFailure),
+    Sign(#[from] SignError),
     /// The request was not sent, or no response was received.
     #[error(transparent)]
     Transport(#[from] TransportError),

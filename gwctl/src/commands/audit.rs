@@ -9,7 +9,7 @@ use gwctl::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditListParams, method};
-use webgateway_proto::audit::{AuditRecord, Broken};
+use webgateway_proto::audit::{AuditChainError, AuditRecord};
 use webgateway_proto::httpsig::Evidence;
 
 use crate::error::{CommandError, FailureKind};
@@ -196,7 +196,7 @@ impl ChainVerifier {
     }
 }
 
-fn broken_record(record: &AuditRecord, broken: &Broken) -> CommandError {
+fn broken_record(record: &AuditRecord, broken: &AuditChainError) -> CommandError {
     let message = format!("record {} ({} by {}): {broken}", record.id, record.method, record.caller);
     let failure = CommandError::new(FailureKind::Conflict, message).hint("all records before it are intact");
     CommandError { identifier: "audit_broken".to_owned(), ..failure }

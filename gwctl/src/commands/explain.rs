@@ -2,7 +2,7 @@
 
 use gwctl::Client;
 use webgateway_proto::api::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, method,
+    BackendStatus, ExplainParams, NodeExplanation, Problem, RouteExplanation, ServedCertificateView, method,
 };
 
 use super::certificates::dns_records_text;
@@ -17,7 +17,7 @@ pub(super) async fn explain(client: &Client, params: &ExplainParams) -> Result<R
     }))
 }
 
-fn explanation(explained: &Explained) -> String {
+fn explanation(explained: &RouteExplanation) -> String {
     let host = printable(&explained.host);
     let mut text = match &explained.route {
         Some(route) => format!(
@@ -44,14 +44,14 @@ fn explanation(explained: &Explained) -> String {
     text + &records.unwrap_or_default()
 }
 
-fn node_row(node: &NodeExplained) -> [String; 5] {
+fn node_row(node: &NodeExplanation) -> [String; 5] {
     let none = || "-".to_owned();
-    let certificate = |seen: &CertificateSeen| {
+    let certificate = |seen: &ServedCertificateView| {
         let (until, print) = (&seen.not_after, &seen.fingerprint);
         let (until, print) = (until.get(..10).unwrap_or(until), print.get(..8).unwrap_or(print));
         format!("{} until {until} ({print})", seen.id)
     };
-    let backend = |seen: &BackendSeen| match &seen.reason {
+    let backend = |seen: &BackendStatus| match &seen.reason {
         None if seen.up => format!("{} ok", seen.backend),
         None => format!("{} unhealthy", seen.backend),
         Some(reason) => format!("{} {reason}", seen.backend),
@@ -72,32 +72,32 @@ mod tests {
 
     #[test]
     fn each_node_has_a_line_and_the_first_problem_follows() {
-        let seen = |backend: &str, reason: Option<&str>| BackendSeen {
+        let seen = |backend: &str, reason: Option<&str>| BackendStatus {
             backend: backend.into(),
             up: reason.is_none(),
             reason: reason.map(str::to_owned),
         };
-        let certificate = CertificateSeen {
+        let certificate = ServedCertificateView {
             id: "gw.example".into(),
             not_after: "2027-01-02T03:04:05Z".into(),
             fingerprint: "0123456789abcdef".into(),
         };
         let problem = |message: &str| Problem { message: message.into(), hint: Some("see to it".into()) };
-        let good = NodeExplained {
+        let good = NodeExplanation {
             node: "one".into(),
             version: Some(7),
             certificate: Some(certificate),
             backends: vec![seen("[400::1]:80", None), seen("[400::2]:80", Some("connection refused"))],
             problem: None,
         };
-        let bad = NodeExplained {
+        let bad = NodeExplanation {
             node: "two".into(),
             version: None,
             certificate: None,
             backends: vec![],
             problem: Some(problem("it did not answer in time")),
         };
-        let mut explained = Explained {
+        let mut explained = RouteExplanation {
             host: "a.gw.example".into(),
             route: None,
             problem: Some(problem("two: it did not answer in time")),

@@ -117,7 +117,7 @@ pub(super) fn route_cells(route: &RouteView) -> [String; COLUMNS.len()] {
 
 /// Returns the options that differ from their defaults, except for the balance, which is always shown.
 fn non_default_options(options: &RouteOptions) -> Vec<(String, String)> {
-    let given = options.given();
+    let given = options.non_defaults();
     let options =
         options.describe().into_iter().filter(|(name, _)| *name != "balance" && given.contains(name));
     options.map(|(name, value)| (name.replace('_', " ").to_uppercase(), value)).collect()

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use webgateway_proto::model::{InvalidKeyId, KeyId};
+use webgateway_proto::model::{InvalidKeyIdError, KeyId};
 
 /// The files `NAME.priv` and `NAME.pub` of a key pair, and its key id, `NAME.pub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum KeyNameError {
     Extension(String),
     /// The name of the public key file is not a valid key id.
     #[error(transparent)]
-    Id(#[from] InvalidKeyId),
+    Id(#[from] InvalidKeyIdError),
 }
 
 impl KeyName {

@@ -1,4 +1,4 @@
-//! The filter before an answer: is it a question, and is its network within its limit?
+//! The filter of incoming messages: it drops those that are no questions, and limits the rate of each network.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -9,34 +9,34 @@ use webgateway_process::{Network, NetworkRateLimit, Quota};
 
 use super::{DnsMetrics, HEADER, Transport};
 
-/// The questions a second of one network, in the long run. A CA asks a few per name, from several networks.
+/// The sustained rate of one network, in questions per second. A CA sends a few per name, from several networks.
 const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// The questions of one network at once.
+/// The maximum burst of questions of one network.
 const BURST: NonZeroU32 = NonZeroU32::new(400).unwrap();
-/// The longest name, in bytes (RFC 1035 §2.3.4).
+/// The maximum length of a name, in bytes (RFC 1035 §2.3.4).
 const NAME: usize = 255;
-/// "Truncated", in the first byte of a header's flags (RFC 1035 §4.1.1).
+/// The flag "truncated", in the first flag byte of a header (RFC 1035 §4.1.1).
 const TRUNCATED: u8 = 0x02;
-/// "Server failure", in the second byte of a header's flags.
+/// The code "server failure", in the second flag byte of a header.
 const SERVER_FAILURE: u8 = 2;
 
-/// Filters questions. Clones share the limit.
+/// A filter of questions. Clones share the rate limit.
 #[derive(Debug, Clone)]
 pub struct QuestionFilter {
     limit: NetworkRateLimit,
     metrics: DnsMetrics,
-    /// Every other question over the limit is told to come by TCP, the rest are dropped.
+    /// Toggles for questions over the limit: every other one gets a truncated answer, the rest are dropped.
     tell: Arc<AtomicBool>,
 }
 
 impl QuestionFilter {
-    /// Filters within the limits of a public name server.
+    /// Makes a filter with the limits of a public name server.
     #[must_use]
     pub fn new(metrics: DnsMetrics) -> Self {
         Self::with_quota(Quota::per_second(RATE).allow_burst(BURST), metrics)
     }
 
-    /// Filters within a limit for each network.
+    /// Makes a filter with this quota for each network.
     #[must_use]
     pub fn with_quota(quota: Quota, metrics: DnsMetrics) -> Self {
         Self { limit: NetworkRateLimit::new(quota), metrics, tell: Arc::default() }
@@ -48,7 +48,7 @@ impl QuestionFilter {
         &self.metrics
     }
 
-    /// Passes a question that is to be answered; the error is what is sent instead, which may be nothing.
+    /// Admits a question to be answered. The error is the message to send instead, if any.
     pub fn admit(
         &self,
         question: &[u8],
@@ -62,7 +62,7 @@ impl QuestionFilter {
         }
         if !self.limit.admits(Network::of(from.ip())) {
             self.metrics.limited.inc();
-            // Over TCP the source is true, and its connections are counted.
+            // Over TCP the source is genuine, and its connections are limited.
             if transport == Transport::Udp {
                 let tell = self.tell.fetch_xor(true, Ordering::Relaxed);
                 return Err(if tell { empty_answer(question, TRUNCATED, 0) } else { None });
@@ -72,13 +72,13 @@ impl QuestionFilter {
     }
 }
 
-/// Returns the answer "server failure" to a question: it can be asked again, here or elsewhere.
+/// Returns the answer "server failure" to a question, which makes resolvers retry.
 #[must_use]
 pub fn server_failure(question: &[u8]) -> Option<Vec<u8>> {
     empty_answer(question, 0, SERVER_FAILURE)
 }
 
-/// Returns a header and the question, if there is one, no larger than it came.
+/// Returns an answer with the question only, if there is one, which is no larger than the message.
 fn empty_answer(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
     if question.get(4..6)? == [0, 0] {
         return header(question, flags, code).filter(|header| header.len() <= question.len());
@@ -100,7 +100,7 @@ fn empty_answer(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// Returns a header that answers `question`: its id, opcode and "recursion desired", and nothing counted.
+/// Returns the header of an answer to `question`, with its id, opcode and "recursion desired", and empty sections.
 #[must_use]
 pub fn header(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
     let &[high, low, asked, ..] = question else { return None };
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_or_half_a_header_is_no_question() {
+    fn answers_and_truncated_headers_are_dropped() {
         let filter = QuestionFilter::new(DnsMetrics::default());
         let from = "192.0.2.1:53".parse().unwrap();
         assert_eq!(filter.admit(QUESTION, from, Transport::Udp), Ok(()));

@@ -1,8 +1,9 @@
-//! A DNS server's sockets and bounds, for the process that answers and for those that relay: UDP and TCP, how much one
-//! network may ask, and how long a connection may last.
+//! The UDP and TCP sockets of a DNS server with rate limits and timeouts, for the process that answers and for those
+//! that
+//! relay to it.
 //!
-//! hickory-server has a server of its own, which parses what a relay hands on as it came, has no bound on connections
-//! in all or by network, stops accepting after ECONNABORTED and spins when file descriptors run out (0.26.3).
+//! The server of hickory-server (0.26.3) parses messages that a relay forwards unchanged, has no limit on connections,
+//! stops accepting after ECONNABORTED, and spins without file descriptors.
 
 mod filter;
 mod metrics;
@@ -20,18 +21,18 @@ pub use server::{DnsListenError, DnsSockets};
 /// The size of a message's header, in bytes (RFC 1035 §4.1.1).
 pub const HEADER: usize = 12;
 
-/// The protocol that a question came by.
+/// The transport protocol of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// The source may be forged, and the answer is bounded.
+    /// UDP: the source may be forged, and the size of the answer is limited.
     Udp,
-    /// The source is true.
+    /// TCP: the source is genuine.
     Tcp,
 }
 
-/// Responds to DNS messages. Clones respond the same.
+/// A responder to DNS messages. Clones share its state.
 pub trait Responder: Clone + Send + Sync + 'static {
-    /// Returns the answer to one message; `None` if it deserves none.
+    /// Returns the answer to a message; `None` to send none.
     fn respond(
         &self,
         question: &[u8],

@@ -4,21 +4,21 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use webgateway_process::{PREFIX, ProcessMetrics};
 
-/// Handles to the metrics of a DNS server. Clones count the same.
+/// Handles to the metrics of a DNS server. Clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct DnsMetrics {
-    /// The questions.
+    /// The counter of questions.
     pub questions: Counter,
-    /// The questions over a network's limit.
+    /// The counter of questions over a network's limit.
     pub limited: Counter,
-    /// The listeners that ended and were started anew.
+    /// The counter of restarted listeners.
     pub restarts: Counter,
-    /// The TCP connections that could not be accepted.
+    /// The counter of failed accepts.
     pub accept_errors: Counter,
 }
 
 impl DnsMetrics {
-    /// Registers the metrics; those of accepts are the process's.
+    /// Registers the metrics. The counter of failed accepts belongs to the process's metrics.
     #[must_use]
     pub fn register(registry: &mut Registry, process: &ProcessMetrics) -> Self {
         let metrics = Self { accept_errors: process.accept_errors("dns"), ..Self::default() };

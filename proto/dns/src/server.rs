@@ -1,4 +1,4 @@
-//! A name server's sockets: UDP and TCP on one address.
+//! The sockets of a name server: UDP and TCP on one address.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,16 +17,16 @@ use webgateway_process::listen::{self, ListenOptions};
 use super::udp::{Ends, UdpServer};
 use super::{Responder, Transport, tcp};
 
-/// The largest question over UDP, in bytes.
+/// The maximum size of a question over UDP, in bytes.
 const MAX_QUESTION: usize = 4096;
-/// The most questions over UDP that are being answered at once.
+/// The maximum number of UDP questions answered concurrently.
 const MAX_OPEN: usize = 1024;
-/// The pause before a listener that ended is started anew.
+/// The pause before a failed listener is restarted.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The tries to find a port that is free for both protocols, with port 0.
+/// The number of attempts to find a port that is free for both protocols, for port 0.
 const TRIES: usize = 16;
 
-/// The name server cannot listen.
+/// An address on which the name server cannot listen.
 #[derive(Debug, Error)]
 #[error("`[dns] listen`: cannot listen on {address} ({protocol}) for DNS: {}", reason(source))]
 pub struct DnsListenError {
@@ -38,7 +38,7 @@ pub struct DnsListenError {
     pub source: io::Error,
 }
 
-/// A UDP and a TCP socket, listening.
+/// A UDP socket and a TCP listener on the same address.
 #[derive(Debug)]
 pub struct DnsSockets {
     udp: UdpSocket,
@@ -47,19 +47,19 @@ pub struct DnsSockets {
 }
 
 impl DnsSockets {
-    /// Listens on `address`, with both protocols on one port.
+    /// Binds both protocols at `address`, on the same port.
     pub fn bind(address: SocketAddr, options: ListenOptions) -> Result<Self, DnsListenError> {
         let mut tries = 1;
         loop {
             match Self::bind_once(address, options) {
-                // A free port of the one protocol may be taken of the other.
+                // A port that is free for TCP may be in use for UDP.
                 Err(_) if address.port() == 0 && tries < TRIES => tries += 1,
                 done => return done,
             }
         }
     }
 
-    /// Answers on the sockets `dns` that systemd passes.
+    /// Makes the sockets from those that systemd passes.
     pub fn inherit(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
         let address = udp.local_addr()?;
         Ok(Self { udp, tcp, address })
@@ -73,13 +73,13 @@ impl DnsSockets {
         Ok(Self { udp, tcp, address })
     }
 
-    /// The address listened on.
+    /// Returns the bound address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until the process stops. A listener that ends is counted and started anew on the same socket.
+    /// Answers questions until the process stops. A failed listener is counted and restarted on the same socket.
     pub async fn serve<A: Responder>(self, responder: A, stop: Stop) -> io::Result<()> {
         let udp = supervise("UDP", &responder, &stop, || {
             Ok(serve_udp(UdpServer::new(self.udp.try_clone()?)?, responder.clone()))
@@ -92,7 +92,7 @@ impl DnsSockets {
     }
 }
 
-/// Runs a listener in a task of its own, so that not even a panic in it ends the other.
+/// Runs a listener in its own task, so that its panic does not end the other listener.
 async fn supervise<A, F>(
     protocol: &'static str,
     responder: &A,
@@ -116,13 +116,13 @@ where
             () = stop.begun() => return Ok(()),
         };
         responder.metrics().restarts.inc();
-        warn!(protocol, reason, "DNS listener ended, starting it anew");
+        warn!(protocol, reason, "DNS listener failed, restarting");
         sleep(PAUSE).await;
     }
 }
 
-/// Answers many questions at once, for an answer may come from another machine; beyond that they are dropped, and
-/// asked again.
+/// Answers questions concurrently, because an answer may come from another machine. Excess questions are dropped, and
+/// resolvers retry them.
 async fn serve_udp<A: Responder>(socket: UdpServer, responder: A) -> io::Result<Infallible> {
     let (socket, mut open) = (Arc::new(socket), JoinSet::new());
     let mut buffer = vec![0; MAX_QUESTION];
@@ -138,7 +138,7 @@ async fn serve_udp<A: Responder>(socket: UdpServer, responder: A) -> io::Result<
 
 async fn answer_udp<A: Responder>(socket: Arc<UdpServer>, responder: A, question: Vec<u8>, ends: Ends) {
     if let Some(answer) = responder.respond(&question, ends.client, Transport::Udp).await {
-        // An asker that cannot be reached is its own trouble.
+        // An unreachable client must not end the listener.
         let _ = socket.answer(&answer, ends).await;
     }
 }
@@ -151,7 +151,7 @@ fn can_be_answered(from: SocketAddr) -> bool {
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another process has it, often systemd-resolved, dnsmasq or Mycelium's resolver: stop that one, or \
+            "another process uses it, often systemd-resolved, dnsmasq or Mycelium's resolver: stop that process, or \
              name one address of this machine instead of all, such as 203.0.113.1:53"
                 .to_owned()
         }
@@ -169,9 +169,9 @@ mod tests {
     use crate::DnsMetrics;
 
     #[derive(Clone, Default)]
-    struct Silent(DnsMetrics);
+    struct SilentResponder(DnsMetrics);
 
-    impl Responder for Silent {
+    impl Responder for SilentResponder {
         async fn respond(&self, _: &[u8], _: SocketAddr, _: Transport) -> Option<Vec<u8>> {
             None
         }
@@ -182,8 +182,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_that_ends_is_counted_and_started_anew() {
-        let (responder, stop) = (Silent::default(), Stop::new());
+    async fn a_failed_listener_is_counted_and_restarted() {
+        let (responder, stop) = (SilentResponder::default(), Stop::new());
         let starts = std::sync::atomic::AtomicU32::new(0);
         let started = stop.clone();
         let start = || {
@@ -204,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_names_the_key_and_the_usual_holders() {
+    fn a_port_in_use_is_reported_with_the_key_and_the_likely_owners() {
         for protocol in ["TCP", "UDP"] {
-            // An address of its own: no other test takes the same port of the other protocol.
+            // The address is used by this test only, so that no other test binds the same port.
             let tcp = TcpListener::bind("127.0.7.1:0").unwrap();
             let udp = UdpSocket::bind("127.0.7.1:0").unwrap();
             let taken = if protocol == "TCP" { tcp.local_addr() } else { udp.local_addr() };

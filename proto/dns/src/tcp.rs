@@ -1,4 +1,4 @@
-//! DNS over TCP (RFC 7766): a bounded number of connections, few of one network, each for a short while.
+//! DNS over TCP (RFC 7766), with limits on the number of connections, in all and by network, and on their duration.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,16 +14,16 @@ use webgateway_process::{Network, Slot, Slots};
 
 use super::{Responder, Transport};
 
-/// The most connections at once.
+/// The maximum number of connections.
 pub(super) const MAX_CONNECTIONS: usize = 512;
-/// The most connections of one network.
+/// The maximum number of connections of one network.
 pub(super) const MAX_OF_NETWORK: usize = 32;
-/// The longest that one question takes, from the first byte waited for to the last one answered.
+/// The maximum time for one question, from waiting for its first byte to sending the answer.
 const IDLE: Duration = Duration::from_secs(5);
-/// The longest that a connection lasts.
+/// The maximum duration of a connection.
 const LIFETIME: Duration = Duration::from_secs(30);
 
-/// Accepts connections for ever.
+/// Accepts connections forever.
 pub(super) async fn serve<A: Responder>(listener: TcpListener, responder: A) -> io::Result<Infallible> {
     let slots = Slots::new(MAX_CONNECTIONS, MAX_OF_NETWORK);
     let mut connections = JoinSet::new();
@@ -31,7 +31,7 @@ pub(super) async fn serve<A: Responder>(listener: TcpListener, responder: A) -> 
     let acceptor = Acceptor { name: "dns", listener, admission: Unbounded, errors };
     let accepting = acceptor.run(|stream, from, ()| {
         while connections.try_join_next().is_some() {}
-        // Without a slot it is closed at once.
+        // Without a slot, the connection is closed at once.
         if let Some(slot) = slots.take(Network::of(from.ip())) {
             connections.spawn(serve_connection(stream, from, responder.clone(), slot));
         }
@@ -51,7 +51,7 @@ async fn serve_connection<A: Responder>(
     let _ = timeout(LIFETIME, talk).await;
 }
 
-/// Exchanges one question for its answer; `false` if it deserves none.
+/// Reads one question and writes its answer. Returns false to close the connection.
 async fn exchange<A: Responder>(stream: &mut TcpStream, from: SocketAddr, responder: &A) -> io::Result<bool> {
     let mut question = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut question).await?;

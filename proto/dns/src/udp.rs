@@ -1,5 +1,6 @@
-//! A UDP socket that answers from the address that was asked, as resolvers drop what comes from another one (ip(7),
-//! `IP_PKTINFO`; RFC 3542, section 6).
+//! A UDP socket that answers from the address to which the question was sent, because resolvers drop answers from
+//! others
+//! (ip(7), `IP_PKTINFO`; RFC 3542, section 6).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -18,24 +19,24 @@ use tokio::net::UdpSocket;
 #[derive(Debug)]
 pub(super) struct UdpServer(UdpSocket);
 
-/// The source of an answer: the address that the question came to, and the interface where that is not unique.
+/// The source address of an answer, and its interface if the address is not unique.
 #[derive(Debug, Clone, Copy)]
 enum Source {
     V4(in_pktinfo),
-    /// IPv4 addresses too, mapped, on a socket of both.
+    /// An IPv6 address, or an IPv4-mapped one on a dual-stack socket.
     V6(in6_pktinfo),
 }
 
-/// The two ends of a question.
+/// The client's and the server's address of a question.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
-    /// The asker's address.
+    /// The client's address.
     pub(super) client: SocketAddr,
     source: Option<Source>,
 }
 
 impl UdpServer {
-    /// Uses a socket that does not block.
+    /// Makes a server from a non-blocking socket.
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         if socket.local_addr()?.is_ipv6() {
             setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
@@ -45,12 +46,12 @@ impl UdpServer {
         UdpSocket::from_std(socket).map(Self)
     }
 
-    /// Receives a message, cut where `buffer` is too small; returns its length. Cancel-safe.
+    /// Receives a message, truncated to the size of `buffer`, and returns its length. Cancel-safe.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Ends)> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
 
-    /// Sends an answer to who asked, from where it was asked.
+    /// Sends an answer to the client, from the address to which the question was sent.
     pub(super) async fn answer(&self, message: &[u8], ends: Ends) -> io::Result<()> {
         let (client, parts) = (SockaddrStorage::from(ends.client), [IoSlice::new(message)]);
         let source = ends.source.as_ref().map(|source| match source {
@@ -87,7 +88,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, Ends)> {
 
 fn source_v6(asked: in6_pktinfo) -> Option<Source> {
     let ip = std::net::Ipv6Addr::from(asked.ipi6_addr.s6_addr);
-    // Elsewhere the routes say by which interface an answer leaves.
+    // For other addresses, the routing table selects the interface.
     let ipi6_ifindex = if ip.is_unicast_link_local() { asked.ipi6_ifindex } else { 0 };
     (!ip.is_multicast()).then_some(Source::V6(in6_pktinfo { ipi6_ifindex, ..asked }))
 }

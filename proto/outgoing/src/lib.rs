@@ -1,6 +1,6 @@
-//! Outgoing HTTPS through a proxy: `HTTPS_PROXY` (or `ALL_PROXY`) and `NO_PROXY`, in upper or lower case, as curl has them.
+//! Outgoing HTTPS through the proxy of `HTTPS_PROXY` or `ALL_PROXY`, except to the hosts of `NO_PROXY`, as in curl.
 //!
-//! Only https goes through it, by CONNECT, so that the proxy sees where to and nothing else.
+//! Only https uses the proxy, by CONNECT, so that the proxy sees no more than the destination.
 
 use std::error::Error;
 use std::future::Future;
@@ -18,23 +18,23 @@ use tower::{Service, ServiceExt as _};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The variables that name the proxy, the first one that is not empty first.
+/// The variables that name the proxy, in order of precedence. Empty ones are ignored.
 const PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-/// The variables that name the hosts to which there is no proxy.
+/// The variables that list the hosts to be reached without the proxy.
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// A connection through the proxy that cannot be had.
+/// A failed connection through the proxy.
 #[derive(Debug, Error)]
 pub enum ProxyError {
-    /// The variable does not name an HTTP proxy.
+    /// The variable does not contain the URL of an HTTP proxy.
     #[error(
         "`{0}` does not name a proxy that can be used: it must be http://HOST:PORT, with USER:PASSWORD@ before HOST where the proxy wants that"
     )]
     Invalid(&'static str),
-    /// The proxy cannot be reached, or does not lead to the server.
+    /// The proxy cannot be reached, or refuses the tunnel to the server.
     #[error("the proxy {authority} of `{variable}` does not lead there")]
     Tunnel {
-        /// Host and port of the proxy.
+        /// The host and port of the proxy.
         authority: String,
         /// The variable that names it.
         variable: &'static str,
@@ -43,22 +43,22 @@ pub enum ProxyError {
     },
 }
 
-/// The choice of the proxy for each server. Clones are the same.
+/// The proxy settings. Clones share them.
 #[derive(Debug, Clone)]
-struct Proxies(Option<Arc<Named>>);
+struct Proxies(Option<Arc<ProxySettings>>);
 
-/// The proxy that the variables name, and the servers that need none.
+/// The proxy of the environment, and the servers that are reached without it.
 #[derive(Debug)]
-struct Named {
+struct ProxySettings {
     /// The variable that names the proxy.
     variable: &'static str,
-    /// The proxy; none if it cannot be used.
+    /// The proxy; `None` if the variable is invalid.
     proxy: Option<Intercept>,
-    /// Lets through what `NO_PROXY` names.
+    /// The matcher, which intercepts no server of `NO_PROXY`.
     matcher: Matcher,
 }
 
-/// Connects to http servers directly, and to https servers through the proxy of the environment, if it names one.
+/// A connector to http servers directly, and to https servers through the proxy of the environment, if there is one.
 #[derive(Debug, Clone)]
 pub struct ProxyConnector<C> {
     direct: C,
@@ -66,7 +66,7 @@ pub struct ProxyConnector<C> {
 }
 
 impl Proxies {
-    /// Reads the variables by `read`.
+    /// Reads the variables with `read`.
     fn new(read: impl Fn(&'static str) -> Option<String>) -> Self {
         let set = |name: &&'static str| {
             let value = read(name)?.trim().to_owned();
@@ -78,10 +78,10 @@ impl Proxies {
             Matcher::builder().https(value).build().intercept(&Uri::from_static("https://any.invalid"));
         let proxy = proxy.filter(|proxy| proxy.uri().scheme() == Some(&Scheme::HTTP));
         let matcher = Matcher::builder().https("http://any.invalid").no(no).build();
-        Self(Some(Arc::new(Named { variable, proxy, matcher })))
+        Self(Some(Arc::new(ProxySettings { variable, proxy, matcher })))
     }
 
-    /// Returns the proxy that leads to `server`, with the variable that names it.
+    /// Returns the proxy for `server`, with the variable that names it.
     fn find(&self, server: &Uri) -> Result<Option<(&Intercept, &'static str)>, ProxyError> {
         let Some(named) = self.0.as_ref().filter(|named| named.matcher.intercept(server).is_some()) else {
             return Ok(None);
@@ -92,7 +92,7 @@ impl Proxies {
 }
 
 impl<C> ProxyConnector<C> {
-    /// Connects by `direct`, to servers and to the proxy that the environment names now.
+    /// Makes a connector that uses `direct` for all TCP connections. Reads the environment once.
     #[must_use]
     pub fn from_env(direct: C) -> Self {
         Self { direct, proxies: Proxies::new(|name| std::env::var(name).ok()) }

@@ -1,4 +1,4 @@
-//! The variables and their variants, and a proxy over real sockets.
+//! The environment variables in all variants, and a proxy over real sockets.
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,7 +53,7 @@ fn the_variables_name_the_proxy() {
 }
 
 #[test]
-fn some_servers_need_none() {
+fn servers_of_no_proxy_are_reached_directly() {
     const VARIABLES: Variables = &[
         ("HTTPS_PROXY", "http://p"),
         ("no_proxy", "localhost, .in.example,out.example, 10.0.0.0/8,192.0.2.1,2001:db8::/32"),
@@ -76,7 +76,7 @@ fn some_servers_need_none() {
     assert_eq!(found(&[("HTTPS_PROXY", "http://p"), ("NO_PROXY", "*")], "https://a.example/"), "-");
 }
 
-/// Answers one connection with `answer`; returns what was asked of it.
+/// Responds to one connection with `answer`, and returns the request.
 async fn answers(listener: TcpListener, answer: &'static str) -> String {
     let (mut stream, _) = listener.accept().await.unwrap();
     let (mut asked, mut buffer) = (String::new(), [0; 1024]);
@@ -98,7 +98,7 @@ async fn connect(port: u16, credentials: &'static str) -> Result<(), BoxError> {
 }
 
 #[tokio::test]
-async fn the_proxy_is_asked_for_the_server_and_its_refusal_is_said() {
+async fn a_tunnel_is_requested_and_its_refusal_is_reported() {
     for (answer, credentials, error) in [
         ("HTTP/1.1 200 Connection established\r\n\r\n", "", None),
         ("HTTP/1.0 200 OK\r\nvia: p\r\n\r\n", "user:p%40ss@", None),

@@ -1,5 +1,6 @@
-//! The one accept loop: room first, then a connection. An error is classified and counted, and the loop neither ends
-//! nor spins.
+//! The accept loop of all listeners. It takes a permit before it accepts a connection, counts errors, and backs off
+//! after
+//! errors of the process.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,34 +16,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-/// The pause after an error of this process, most often the want of file descriptors.
+/// The pause after an error of this process, such as a lack of file descriptors.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// The shortest time between two warnings of one listener, which may fail and recover many times a second.
+/// The minimum time between two warnings of one listener, which may fail and recover many times a second.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A listening socket.
 pub trait Listener {
-    /// A connection.
+    /// The type of a connection.
     type Stream;
-    /// The address of a connection's other end.
+    /// The type of a peer's address.
     type Address;
 
     /// Accepts a connection.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
 }
 
-/// A bound on connections: a permit is taken before a connection is accepted, so that what there is no room for
-/// waits in the kernel's queue.
+/// A limit on connections. The acceptor takes a permit before it accepts a connection, so that excess connections wait
+/// in
+/// the kernel's queue.
 pub trait Admission {
-    /// The room for one connection.
+    /// The permit for one connection.
     type Permit;
 
-    /// Waits for room; `None` if there will never be any again.
+    /// Waits for a permit. Returns `None` if there will never be another one.
     fn admit(&self) -> impl Future<Output = Option<Self::Permit>> + Send;
 }
 
-/// The absence of a bound: the connections are bounded after they are accepted, by who they are of.
+/// An admission without a limit, for listeners that limit connections by client after they are accepted.
 #[derive(Debug, Clone, Copy)]
 pub struct Unbounded;
 
@@ -53,14 +55,14 @@ pub struct Acceptor<L, A> {
     pub name: &'static str,
     /// The listening socket.
     pub listener: L,
-    /// The bound on its connections.
+    /// The limit on its connections.
     pub admission: A,
-    /// The accepts that failed.
+    /// The counter of failed accepts.
     pub errors: Counter,
 }
 
 impl<L: Listener, A: Admission> Acceptor<L, A> {
-    /// Hands every connection to `serve`. Ends only when its admission does, or when it is dropped.
+    /// Passes every connection to `serve`. Ends only when its admission does, or when it is dropped.
     pub async fn run(self, mut serve: impl FnMut(L::Stream, L::Address, A::Permit)) {
         let mut last_warning: Option<Instant> = None;
         while let Some(permit) = self.admission.admit().await {
@@ -73,9 +75,9 @@ impl<L: Listener, A: Admission> Acceptor<L, A> {
                     if is_of_the_connection(&error) {
                         continue;
                     }
-                    // The counter says how often.
+                    // The counter has the exact number.
                     if last_warning.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-                        warn!(listener = self.name, %error, "cannot accept connections, trying again");
+                        warn!(listener = self.name, %error, "accept failed, retrying");
                         last_warning = Some(Instant::now());
                     }
                     sleep(BACKOFF).await;
@@ -85,7 +87,7 @@ impl<L: Listener, A: Admission> Acceptor<L, A> {
     }
 }
 
-/// Returns whether the error is of the connection that was to be accepted, and not of this process.
+/// Returns whether the error concerns only the connection to be accepted, and not this process.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -120,7 +122,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// Admits as many connections as the semaphore has permits.
+/// Limits the connections to the permits of the semaphore.
 impl Admission for Arc<Semaphore> {
     type Permit = OwnedSemaphorePermit;
 
@@ -129,7 +131,7 @@ impl Admission for Arc<Semaphore> {
     }
 }
 
-/// Admits a connection when the queue has room for it.
+/// Limits the connections to the capacity of the queue.
 impl<T: Send> Admission for mpsc::Sender<T> {
     type Permit = OwnedPermit<T>;
 
@@ -152,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// A listener that gives these errors, and after each of them a connection.
+    /// A listener that returns these errors first, and then connections.
     struct Faulty {
         errors: RefCell<Vec<io::Error>>,
         accepted: Cell<u64>,
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn errors_are_counted_and_only_those_of_the_process_are_waited_out() {
+    async fn all_errors_are_counted_and_those_of_the_process_cause_a_pause() {
         const EMFILE: i32 = 24;
         let errors = vec![
             io::Error::from_raw_os_error(EMFILE),
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_accepted_without_room() {
+    async fn no_connection_is_accepted_without_a_permit() {
         let room = Arc::new(Semaphore::new(1));
         let acceptor = acceptor(Vec::new(), Arc::clone(&room));
         let held = RefCell::new(Vec::new());

@@ -1,4 +1,4 @@
-//! The admin server: `/metrics`, `/readyz`, `/livez`, for the operator's own network only.
+//! The admin server with `/metrics`, `/readyz` and `/livez`, for the operator's network only.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,7 +24,7 @@ use crate::{BindError, Readiness, Stop, Tasks};
 
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest that a connection lasts: a scrape or probe needs less.
+/// The maximum duration of a connection. A scrape or probe needs less.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A bound admin server.
@@ -56,13 +56,13 @@ pub async fn bind(address: SocketAddr) -> Result<AdminServer, BindError> {
 }
 
 impl AdminServer {
-    /// Returns the address listened on.
+    /// Returns the bound address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until the stop is cut, so that a draining process can still be watched.
+    /// Serves until the stop is cut short, so that a draining process can still be monitored.
     pub fn serve(self, tasks: &Tasks, registry: Arc<Registry>, readiness: Readiness) {
         let admin = Admin { registry, readiness, stop: tasks.stop().clone() };
         let acceptor = Acceptor {
@@ -87,18 +87,18 @@ impl AdminServer {
 
 async fn serve_connection(stream: TcpStream, admin: Admin) {
     let service = service_fn(move |request| {
-        let answer = answer(&admin, &request);
-        async move { Ok::<_, Infallible>(answer) }
+        let response = respond(&admin, &request);
+        async move { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        debug!(%error, "an admin connection ended");
+        debug!(%error, "admin connection failed");
     }
 }
 
-fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn respond(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
         refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
@@ -114,7 +114,7 @@ fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
             }
         },
         "/metrics" => metrics(&admin.registry),
-        _ => text(StatusCode::NOT_FOUND, "here are /metrics, /readyz and /livez\n"),
+        _ => text(StatusCode::NOT_FOUND, "not found: the paths are /metrics, /readyz and /livez\n"),
     }
 }
 

@@ -1,7 +1,6 @@
-//! The skeleton of both processes: settings become a configuration, which is bound and run.
+//! The lifecycle of both processes: read the settings, check them, bind the listeners and run.
 //!
-//! The exit code is 0 for a process that stopped as it was told, 1 for one that failed, and 2 for one that cannot be
-//! configured.
+//! The exit code is 0 after a requested stop, 1 after a failure, and 2 for an invalid configuration.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -12,44 +11,48 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::descriptors;
-use crate::inherited::{Inherited, InheritedError};
+use crate::inherited::{InheritedError, InheritedSockets};
 use crate::log::{self, LogLevelError};
 use crate::settings::{self, Program, SettingsError};
 
 const FAILED: u8 = 1;
 const NOT_CONFIGURED: u8 = 2;
 
-/// A process, from its settings to its end.
+/// A process with its configuration and lifecycle.
 pub trait Application: Sized {
-    /// The program and its keys.
+    /// The program and its configuration keys.
     const PROGRAM: Program;
-    /// The names of the sockets that it takes from the service manager.
+    /// The names of the sockets that the process accepts from systemd.
     const SOCKETS: &'static [&'static str];
-    /// The keys as they are given.
+    /// The deserialized settings.
     type Settings: DeserializeOwned;
-    /// A configuration that can be run.
+    /// A valid configuration.
     type Config;
-    /// The reason why settings are no configuration.
+    /// The error of settings that are not a valid configuration.
     type ConfigError: Error + 'static;
-    /// The reason why the process cannot start, or stopped.
+    /// The error of starting or running the process.
     type Error: Error + 'static;
 
-    /// Returns what the settings mean; refuses what cannot be run.
+    /// Converts the settings to a configuration, or returns an error if they are invalid.
     fn configure(settings: Self::Settings) -> Result<Self::Config, Self::ConfigError>;
 
-    /// Returns what is logged.
+    /// Returns the log level or directives.
     fn log_level(config: &Self::Config) -> &str;
 
-    /// Returns the runtime that the process is bound and run on.
+    /// Returns the builder of the runtime on which the process is bound and run.
     fn runtime() -> Builder;
 
-    /// Binds every listener and builds what runs.
-    fn bind(config: Self::Config, inherited: Inherited) -> impl Future<Output = Result<Self, Self::Error>>;
+    /// Binds every listener and builds the process.
+    fn bind(
+        config: Self::Config,
+        inherited: InheritedSockets,
+    ) -> impl Future<Output = Result<Self, Self::Error>>;
 
-    /// Runs until the process is told to stop, or something essential fails.
+    /// Runs until a stop is requested or an essential task fails.
     fn run(self) -> impl Future<Output = Result<(), Self::Error>>;
 
-    /// Does what a verb says instead of running; returns what to print. Not called for a program without verbs.
+    /// Executes a subcommand instead of running, and returns the text to print. Never called for a program without
+    /// subcommands.
     fn act(_: Self::Config, _argument: String) -> impl Future<Output = Result<String, Self::Error>> {
         std::future::ready(Ok(String::new()))
     }
@@ -58,76 +61,76 @@ pub trait Application: Sized {
 /// The process cannot be configured.
 #[derive(Debug, Error)]
 enum ConfigureError<E: Error + 'static> {
-    /// The command line, a variable or the file.
+    /// The command line, a variable or the file is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The settings cannot be run.
+    /// The settings are not a valid configuration.
     #[error(transparent)]
     Config(E),
-    /// The log level is none.
+    /// The log level is invalid.
     #[error(transparent)]
     LogLevel(#[from] LogLevelError),
-    /// The sockets that the service manager passes cannot be used.
+    /// A socket passed by systemd cannot be used.
     #[error(transparent)]
-    Inherited(#[from] InheritedError),
+    InheritedSockets(#[from] InheritedError),
 }
 
 /// The process failed.
 #[derive(Debug, Error)]
 enum RunError<E: Error + 'static> {
-    /// There is no runtime.
+    /// The runtime cannot be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[from] io::Error),
-    /// The process says why.
+    /// The process failed.
     #[error(transparent)]
     Application(E),
 }
 
-/// The work that a process was started for.
-enum Order<C> {
-    Nothing,
+/// The action that the command line requests.
+enum Action<C> {
+    Check,
     Act(C, String),
-    Run(C, Inherited),
+    Run(C, InheritedSockets),
 }
 
-/// Runs a process to its end: this is its `main`.
+/// Runs a process to its end and returns its exit code. This is the body of its `main`.
 #[must_use]
 pub fn run<A: Application>() -> ExitCode {
     match read::<A>() {
-        Ok(order) => match execute::<A>(order) {
+        Ok(action) => match execute::<A>(action) {
             Ok(()) => {
                 log::flush();
                 ExitCode::SUCCESS
             }
-            Err(error) => complain(A::PROGRAM.name, &error, FAILED),
+            Err(error) => fail(A::PROGRAM.name, &error, FAILED),
         },
-        Err(error) => complain(A::PROGRAM.name, &error, NOT_CONFIGURED),
+        Err(error) => fail(A::PROGRAM.name, &error, NOT_CONFIGURED),
     }
 }
 
-fn read<A: Application>() -> Result<Order<A::Config>, ConfigureError<A::ConfigError>> {
+fn read<A: Application>() -> Result<Action<A::Config>, ConfigureError<A::ConfigError>> {
     let invocation = settings::read::<A::Settings>(&A::PROGRAM)?;
     let config = A::configure(invocation.settings).map_err(ConfigureError::Config)?;
     log::init(A::log_level(&config))?;
     Ok(match (invocation.check, invocation.verb) {
         (true, _) => {
-            print("the configuration is good");
-            Order::Nothing
+            print("the configuration is valid");
+            Action::Check
         }
-        (false, Some(argument)) => Order::Act(config, argument),
-        (false, None) => Order::Run(config, Inherited::take(A::SOCKETS)?),
+        (false, Some(argument)) => Action::Act(config, argument),
+        (false, None) => Action::Run(config, InheritedSockets::take(A::SOCKETS)?),
     })
 }
 
-fn execute<A: Application>(order: Order<A::Config>) -> Result<(), RunError<A::Error>> {
-    match order {
-        Order::Nothing => Ok(()),
-        Order::Act(config, argument) => {
+fn execute<A: Application>(action: Action<A::Config>) -> Result<(), RunError<A::Error>> {
+    match action {
+        Action::Check => Ok(()),
+        Action::Act(config, argument) => {
             let text = runtime::<A>()?.block_on(A::act(config, argument)).map_err(RunError::Application)?;
             print(&text);
             Ok(())
         }
-        Order::Run(config, inherited) => {
+        Action::Run(config, inherited) => {
             descriptors::raise_limit();
             let run = async { A::bind(config, inherited).await?.run().await };
             runtime::<A>()?.block_on(run).map_err(RunError::Application)
@@ -139,12 +142,12 @@ fn runtime<A: Application>() -> io::Result<Runtime> {
     A::runtime().enable_all().build()
 }
 
-fn complain(program: &str, error: &dyn Error, code: u8) -> ExitCode {
+fn fail(program: &str, error: &dyn Error, code: u8) -> ExitCode {
     log::last_line(&format!("{program}: {error}"));
     ExitCode::from(code)
 }
 
-/// Prints a line on stdout; without anybody who reads it, so be it.
+/// Prints a line on stdout. Errors, such as a closed pipe, are ignored.
 fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }

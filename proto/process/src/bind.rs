@@ -1,10 +1,10 @@
-//! The error of a listener that cannot be bound.
+//! The error of binding a listener.
 
 use std::io;
 
 use thiserror::Error;
 
-/// An address that cannot be listened on; says which, for what, and which key sets it.
+/// An address that cannot be bound, with the listener's purpose and the configuration key of the address.
 #[derive(Debug, Error)]
 #[error("cannot listen on {address} for {what} (key `{key}`): {}", reason(source))]
 pub struct BindError {
@@ -21,7 +21,7 @@ pub struct BindError {
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another process has it; stop that one or choose another address".to_owned()
+            "another process uses it; stop that process or choose another address".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
             "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()

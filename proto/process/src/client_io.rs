@@ -1,5 +1,6 @@
-//! A client's connection as HTTP is served over it: a client that has said all is told from one that is gone, and the
-//! end is none that would destroy the last answer.
+//! The IO of a client's HTTP connection. It distinguishes a client that has only shut down its sending half from one
+//! that
+//! has closed the connection, and closes without a reset that would destroy the last response.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,24 +15,24 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 
-/// The time for which input that nobody wants is read and discarded (RFC 9112 §9.6).
+/// The maximum time for which excess input is read and discarded before the connection is closed (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(30);
-/// The silence that ends it earlier.
+/// The time without input that ends the discarding earlier.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The bytes that end it earlier.
+/// The number of discarded bytes that ends the discarding earlier.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// The interval at which a client that waits for long is looked after.
+/// The interval of checks whether a client that waits for long has ended its input.
 const LOOK: Duration = Duration::from_millis(500);
-/// The time that a client which has sent its end is still answered in, where an answer may take for ever.
+/// The time after the end of a client's input in which a long-running request is still answered.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The protocol that is served.
+/// The HTTP version of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1: nothing is read while a response is awaited.
+    /// HTTP/1.1, where the server reads nothing while a request is in flight.
     Http1,
-    /// HTTP/2: the end of the input ends everything.
+    /// HTTP/2, where the end of the input ends the connection.
     Http2,
 }
 
@@ -41,17 +42,17 @@ pub struct ClientIo<I> {
     io: I,
     protocol: Protocol,
     state: Arc<ClientState>,
-    /// A byte of the next request, read while the client waited for the answer to the one before.
+    /// A byte of the next request, which was read while the previous one was in flight.
     ahead: Option<u8>,
     wrote_since_flush: bool,
-    /// The bytes written since all was sent.
+    /// The bytes written since the last complete flush.
     unsent: usize,
-    /// Nothing is under way, and all there was to write is written.
+    /// True if no request is in flight and everything is written.
     is_settled: bool,
     linger: Option<Box<Linger>>,
 }
 
-/// The state of a client's connection, shared with those who serve it.
+/// The state of a client's connection, shared between its IO and the service.
 #[derive(Debug, Default)]
 pub struct ClientState {
     in_flight: AtomicBool,
@@ -63,7 +64,7 @@ pub struct ClientState {
     blocked: AtomicUsize,
 }
 
-/// The wait for the client's end, after ours.
+/// The wait for the end of the client's input after the server has shut down its sending half.
 #[derive(Debug)]
 struct Linger {
     until: Instant,
@@ -73,7 +74,7 @@ struct Linger {
 }
 
 impl ClientState {
-    /// Takes note whether a request is under way; all input before the first of them is accounted for.
+    /// Sets whether a request is in flight. A request in flight accounts for all input that was read before.
     pub fn set_in_flight(&self, in_flight: bool) {
         self.in_flight.store(in_flight, Relaxed);
         if in_flight {
@@ -81,24 +82,24 @@ impl ClientState {
         }
     }
 
-    /// Takes note whether the client waits for an answer and for nothing else.
+    /// Sets whether the client has sent its request and waits for the response.
     pub fn set_waiting(&self, waiting: bool) {
         self.waiting.store(waiting, Relaxed);
     }
 
-    /// Takes note whether there may be input that belongs to no request, or to one that nobody reads on.
+    /// Sets whether there may be input that no request will read.
     pub fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Relaxed);
     }
 
-    /// Returns whether the client has sent its end, as far as that was noticed.
+    /// Returns whether the end of the client's input was read.
     #[must_use]
     pub fn has_input_ended(&self) -> bool {
         self.input_ended.load(Relaxed)
     }
 
-    /// Resolves some seconds after the client has sent its end: whoever is not answered by then is most likely gone, and
-    /// must not hold what is scarce. For requests that may wait for long.
+    /// Resolves [`END_TIMEOUT`] after the end of the client's input. By then the client has most likely closed the
+    /// connection, and must not hold scarce resources. For requests that may wait for long.
     pub async fn gone(&self) {
         while !self.has_input_ended() {
             sleep(LOOK).await;
@@ -106,23 +107,23 @@ impl ClientState {
         sleep(END_TIMEOUT).await;
     }
 
-    /// Takes note that the connection is about to leave HTTP for another protocol.
+    /// Sets that the connection switches from HTTP to another protocol.
     pub fn set_upgraded(&self) {
         self.upgraded.store(true, Relaxed);
     }
 
-    /// Returns whether it has.
+    /// Returns whether the connection has switched to another protocol.
     pub(crate) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Relaxed)
     }
 
-    /// Returns the bytes that were written and wait until the client takes some; 0 if it takes all.
+    /// Returns the number of written bytes that wait until the client reads; 0 while it keeps up.
     #[must_use]
     pub fn blocked(&self) -> usize {
         self.blocked.load(Relaxed)
     }
 
-    /// Returns whether something was written since this was asked last.
+    /// Returns whether bytes were written since the last call.
     #[must_use]
     pub fn take_written(&self) -> bool {
         self.written.swap(false, Relaxed)
@@ -130,7 +131,7 @@ impl ClientState {
 }
 
 impl<I> ClientIo<I> {
-    /// Serves `protocol` over `io`.
+    /// Wraps `io` for a connection with `protocol`.
     #[must_use]
     pub fn new(io: I, protocol: Protocol, state: Arc<ClientState>) -> Self {
         let (wrote_since_flush, is_settled) = (false, true);
@@ -152,8 +153,8 @@ impl<I> ClientIo<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
-    /// Fails if the client is gone. Its end alone is no failure: it may still read. Nobody can tell that from a full
-    /// close, which answers with a reset, but only once something was written.
+    /// Fails if the connection was reset. The end of the input is no failure, because the client may still read: a full
+    /// close looks the same until the first write is answered with a reset.
     fn look_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let ClientState { waiting, input_ended, .. } = &*self.state;
         if !waiting.load(Relaxed) || self.ahead.is_some() || input_ended.load(Relaxed) {
@@ -171,17 +172,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
         Ok(())
     }
 
-    /// Withholds the end of the input until what was asked for is answered: HTTP/2 would drop it.
+    /// Withholds the end of the input until all requests are answered, because hyper's HTTP/2 would drop them.
     fn poll_ended(&mut self) -> Poll<io::Result<()>> {
         self.state.input_ended.store(true, Relaxed);
         if self.protocol == Protocol::Http2 && (!self.is_settled || self.state.in_flight.load(Relaxed)) {
-            // To be woken is the part of the answer's writing.
+            // The writing of the response wakes the task.
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// A queue may be flushed in the middle: only a flush of nothing shows that there is no more.
+    /// Marks the connection as settled. hyper may flush a part of its queue, so that only a flush without a write
+    /// before it shows that the queue is empty.
     fn settle(&mut self, cx: &mut Context<'_>) {
         let wrote = std::mem::take(&mut self.wrote_since_flush);
         let is_idle = !self.state.in_flight.load(Relaxed);
@@ -191,8 +193,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
         }
     }
 
-    /// Reads on after our end if there is something to read, or more to come: to close instead would be a reset, which
-    /// takes from the client what it has not read yet.
+    /// Reads and discards input after the server's end, if there is more to come. Closing with unread input would send
+    /// a
+    /// reset, which destroys the part of the response that the client has not read yet.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { io, state, linger, .. } = self;
         let linger = linger.get_or_insert_with(|| {
@@ -238,7 +241,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<I> {
         }
         match this.protocol {
             Protocol::Http1 => this.state.set_unread(true),
-            // It may be a request, which is under way only later.
+            // The bytes may be a request, which becomes in flight only later.
             Protocol::Http2 => this.is_settled = false,
         }
         Poll::Ready(Ok(()))
@@ -270,7 +273,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
         self.io.is_write_vectored()
     }
 
-    /// Flushes, and looks after the client: whoever serves it flushes whenever something happens.
+    /// Flushes, and checks the client's input. hyper flushes after every event of the connection.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
@@ -293,8 +296,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
     }
 }
 
-/// Reads the rest of a request that was answered early, so that the client gets to read the answer; bounded in time and
-/// bytes. What is left after that is discarded as the connection ends.
+/// Reads and discards the rest of a request that was answered early, so that the client can read the response. Bounded
+/// in
+/// time and bytes; the remainder is discarded when the connection ends.
 pub async fn discard(mut body: Incoming, client: Arc<ClientState>) {
     client.set_unread(true);
     let (until, mut left) = (Instant::now() + LINGER, LINGER_BYTES);

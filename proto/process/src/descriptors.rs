@@ -1,12 +1,12 @@
-//! File descriptors: as many as the system allows, and a part of them that clients cannot take.
+//! The limit on open files, and the number of clients that it allows.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-/// The descriptors for what is neither a client nor its backend: listeners, runtimes, the feed, files.
+/// The number of descriptors reserved for listeners, runtimes, the feed and files.
 const RESERVE: u64 = 64;
 
-/// Raises the limit on open files as far as this process may; returns the limit.
+/// Raises the soft limit on open files to the hard limit, and returns it.
 pub(crate) fn raise_limit() -> u64 {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard {
@@ -20,9 +20,9 @@ pub(crate) fn raise_limit() -> u64 {
     })
 }
 
-/// Returns the number of clients that can be served at once, each with one more descriptor for its backend.
+/// Returns the maximum number of concurrent clients, each of which needs a second descriptor for its backend.
 #[must_use]
-pub fn most_clients() -> usize {
+pub fn max_clients() -> usize {
     clients(limit())
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_client_leaves_a_descriptor_for_its_backend() {
+    fn every_client_has_a_second_descriptor_for_its_backend() {
         assert_eq!(clients(256), 96);
         assert_eq!(clients(1024), 480);
         assert_eq!(clients(16), 1);
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_soft_limit_becomes_the_hard_one() {
+    fn the_soft_limit_is_raised_to_the_hard_limit() {
         let raised = raise_limit();
         assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (raised, raised));
     }

@@ -1,11 +1,11 @@
-//! The fuzz targets of this crate, by name: each takes any bytes and panics if a property does not hold.
+//! The fuzz targets of this crate, by name. Each takes arbitrary bytes and panics if a property does not hold.
 
 use crate::strict_http::fuzz::strict_http;
 
-/// A target: its name, and the function.
+/// A fuzz target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// The targets.
+/// The fuzz targets.
 pub const TARGETS: &[Target] = &[("strict_http", strict_http)];
 
 #[cfg(test)]

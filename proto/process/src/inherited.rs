@@ -1,6 +1,7 @@
-//! Sockets that the service manager holds: they outlive the process, and so do the connections that wait in them.
+//! Socket activation: listeners that systemd holds, which survive a restart with their pending connections.
 //!
-//! sd-notify finds them; here each gets a kind, and one that nothing listens on is an error. listenfd knows no names.
+//! sd-notify lists the sockets. This module determines their kinds; an unused socket is an error. listenfd has no
+//! names.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -11,43 +12,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
-/// Sockets passed by systemd (sd_listen_fds(3)) and not taken yet, each with its `FileDescriptorName`.
+/// The sockets passed by systemd (sd_listen_fds(3)) that are not taken yet, each with its `FileDescriptorName`.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<(String, Socket)>);
+pub struct InheritedSockets(Vec<(String, Socket)>);
 
-/// The sockets that systemd passes cannot be used.
+/// A socket passed by systemd that cannot be used.
 #[derive(Debug, Error)]
 pub enum InheritedError {
-    /// The variables contradict each other, or name what is not open.
-    #[error("LISTEN_FDS and LISTEN_FDNAMES do not say what systemd passes: {0}")]
+    /// The environment variables are inconsistent, or name a descriptor that is not open.
+    #[error("LISTEN_FDS and LISTEN_FDNAMES do not match the sockets that systemd passes: {0}")]
     Variables(io::Error),
-    /// A socket has a name that nothing here listens on.
+    /// No listener of this process has the socket's name.
     #[error(
-        "systemd passes a socket named `{name}`, which nothing here listens on: its .socket unit needs \
-         FileDescriptorName= and one of: {known}"
+        "systemd passes a socket named `{name}`, which this process does not know: set FileDescriptorName= in its \
+         .socket unit to one of: {known}"
     )]
     Unknown {
         /// The socket's name.
         name: String,
-        /// The names that are known.
+        /// The known names.
         known: String,
     },
-    /// A socket is of another kind.
-    #[error("the socket `{name}` that systemd passes is {found}, and has to be {wanted}")]
+    /// The socket has another kind than required.
+    #[error("the socket `{name}` that systemd passes is {found}, but must be {wanted}")]
     Kind {
         /// The socket's name.
         name: String,
-        /// The kind that it is of.
+        /// The actual kind.
         found: &'static str,
-        /// The kind that it has to be of.
+        /// The required kind.
         wanted: &'static str,
     },
-    /// There is more than one socket where there can be but one.
-    #[error("systemd passes several sockets named `{name}` that are {kind}, and there can be but one")]
+    /// Several sockets have the name of a single one.
+    #[error("systemd passes several sockets named `{name}` that are {kind}, but only one is allowed")]
     Several {
-        /// The sockets' name.
+        /// The name of the sockets.
         name: String,
-        /// The kind that they are of.
+        /// The kind of the sockets.
         kind: &'static str,
     },
     /// The kind of a socket cannot be determined.
@@ -69,10 +70,10 @@ enum Kind {
     Other,
 }
 
-impl Inherited {
-    /// Takes all that systemd passes to this process, once; afterwards, and without systemd, there is none.
+impl InheritedSockets {
+    /// Takes the sockets that systemd passes to this process. Later calls, and those without systemd, return none.
     ///
-    /// Call it first in `main`: what else opens files must not come before. A name that is not in `known` is an error.
+    /// Must be called before the process opens files. A name that is not in `known` is an error.
     pub fn take(known: &[&str]) -> Result<Self, InheritedError> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
         if TAKEN.swap(true, Ordering::Relaxed) {
@@ -83,7 +84,8 @@ impl Inherited {
             unsafe_code,
             reason = "a number becomes the descriptor that systemd opened for this process"
         )]
-        // SAFETY: it is open, or setting FD_CLOEXEC would have failed, and nobody else owns it: this is done once.
+        // SAFETY: the descriptor is open, because sd-notify has set FD_CLOEXEC on it, and nothing else owns it, because
+        // this code runs once.
         let owned = passed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) }));
         Self::from_named(owned.map(|(name, fd)| (name, Socket::from(fd))).collect(), known)
     }
@@ -95,22 +97,22 @@ impl Inherited {
         }
     }
 
-    /// Takes the TCP listeners of this name, not blocking.
+    /// Takes the TCP listeners with this name, in non-blocking mode.
     pub fn tcp(&mut self, name: &str) -> Result<Vec<TcpListener>, InheritedError> {
         Ok(self.of(name, Kind::Tcp)?.into_iter().map(TcpListener::from).collect())
     }
 
-    /// Takes the unix stream listeners of this name, not blocking.
+    /// Takes the unix stream listeners with this name, in non-blocking mode.
     pub fn unix(&mut self, name: &str) -> Result<Vec<UnixListener>, InheritedError> {
         Ok(self.of(name, Kind::Unix)?.into_iter().map(UnixListener::from).collect())
     }
 
-    /// Takes the UDP sockets of this name, not blocking.
+    /// Takes the UDP sockets with this name, in non-blocking mode.
     pub fn udp(&mut self, name: &str) -> Result<Vec<UdpSocket>, InheritedError> {
         Ok(self.of(name, Kind::Udp)?.into_iter().map(UdpSocket::from).collect())
     }
 
-    /// Fails if a socket of this name is left: nobody listens on sockets of its kind.
+    /// Fails if a socket with this name is left, which then has the wrong kind.
     pub fn none_left(&self, name: &str, wanted: &'static str) -> Result<(), InheritedError> {
         let Some((name, socket)) = self.0.iter().find(|(found, _)| found == name) else { return Ok(()) };
         Err(InheritedError::Kind { name: name.clone(), found: kind_of(name, socket)?.described(), wanted })
@@ -132,7 +134,7 @@ impl Inherited {
     }
 }
 
-/// Returns the one there is, if there is one.
+/// Returns the only socket, if there is one; several are an error.
 pub fn at_most_one<T>(
     name: &str,
     kind: &'static str,
@@ -148,7 +150,7 @@ impl Kind {
             Self::Tcp => "a TCP listener",
             Self::Udp => "a UDP socket",
             Self::Unix => "a unix stream listener",
-            Self::Other => "no listener of a kind known here",
+            Self::Other => "no listener of a supported kind",
         }
     }
 }
@@ -184,23 +186,20 @@ mod tests {
         Socket::new(Domain::IPV6, Type::STREAM, None).unwrap()
     }
 
-    fn passed(sockets: Vec<(&str, Socket)>) -> Result<Inherited, InheritedError> {
+    fn passed(sockets: Vec<(&str, Socket)>) -> Result<InheritedSockets, InheritedError> {
         let named = sockets.into_iter().map(|(name, socket)| (name.to_owned(), socket));
-        Inherited::from_named(named.collect(), &["https", "dns"])
+        InheritedSockets::from_named(named.collect(), &["https", "dns"])
     }
 
     #[test]
-    fn each_is_found_by_its_name_and_kind() {
+    fn each_socket_is_found_by_its_name_and_kind() {
         let mut inherited =
             passed(vec![("https", tcp()), ("dns", tcp()), ("dns", udp()), ("https", tcp())]).unwrap();
         assert_eq!(inherited.tcp("https").unwrap().len(), 2);
         assert_eq!(inherited.udp("dns").unwrap().len(), 1);
         assert!(inherited.none_left("https", "a TCP listener").is_ok());
         let left = inherited.none_left("dns", "a UDP socket").unwrap_err().to_string();
-        assert_eq!(
-            left,
-            "the socket `dns` that systemd passes is a TCP listener, and has to be a UDP socket"
-        );
+        assert_eq!(left, "the socket `dns` that systemd passes is a TCP listener, but must be a UDP socket");
         assert_eq!(
             at_most_one("dns", "TCP listeners", inherited.tcp("dns").unwrap()).unwrap().iter().count(),
             1
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_listens_on_is_refused_by_name() {
+    fn an_unused_socket_is_rejected_by_name() {
         let unknown = passed(vec![("webgateway.socket", tcp())]).unwrap_err().to_string();
         for part in ["`webgateway.socket`", "FileDescriptorName=", "https, dns"] {
             assert!(unknown.contains(part), "{unknown}");

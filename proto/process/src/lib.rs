@@ -1,13 +1,13 @@
-//! The parts of a process that both webgateway processes have: the skeleton, configuration, signals, supervised tasks,
-//! listeners and the bounds on who comes to them, readiness, logging, metrics, the admin server.
+//! The parts that both webgateway processes share: lifecycle, configuration, signals, supervised tasks, listeners and
+//! their connection limits, readiness, logging, metrics and the admin server.
 
 pub mod accept;
 pub mod admin;
-mod answer;
 mod application;
 mod bind;
 pub mod client_io;
 mod descriptors;
+mod expiring_body;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod inherited;
@@ -30,14 +30,14 @@ mod strict_http;
 mod tasks;
 mod watchdog;
 
-pub use answer::{AnswerBody, AnswerLostError};
 pub use application::{Application, run};
 pub use bind::BindError;
-pub use descriptors::most_clients;
+pub use descriptors::max_clients;
+pub use expiring_body::{BodyExpiredError, ExpiringBody};
 pub use governor::Quota;
-pub use inherited::{Inherited, InheritedError, at_most_one};
+pub use inherited::{InheritedError, InheritedSockets, at_most_one};
 pub use local::LocalTasks;
-pub use memory::{HeldMemory, NetworkMemory};
+pub use memory::{MemoryReservation, NetworkMemory};
 pub use metrics::{PREFIX, ProcessMetrics};
 pub use network::Network;
 pub use rate_limit::{NetworkRateLimit, RateLimit};
@@ -46,6 +46,6 @@ pub use reload::watch as watch_reload;
 pub use slots::{Slot, Slots};
 pub use stack::{network_stack, reachable};
 pub use stop::Stop;
-pub use strict_http::{AnswerHeads, HeadError, HeadFault, StrictAnswers, StrictHttp};
+pub use strict_http::{HeadError, HeadFault, ResponseHeads, StrictHttp, StrictResponses};
 pub use tasks::{TaskError, Tasks};
 pub use watchdog::{Pulse, Watchdog};

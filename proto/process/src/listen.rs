@@ -1,6 +1,6 @@
-//! The one way to listen at an internet address: TCP and UDP, with the same options wherever it is done.
+//! The binding of all TCP and UDP listeners, with the same options everywhere.
 //!
-//! `[::]` takes IPv4 too, whatever `net.ipv6.bindv6only` says; without IPv6 on this machine it is 0.0.0.0.
+//! `[::]` also accepts IPv4, independent of `net.ipv6.bindv6only`. On a machine without IPv6 it becomes `0.0.0.0`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -8,36 +8,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tracing::warn;
 
-/// The connections that wait to be accepted; the kernel may allow fewer (`net.core.somaxconn`).
+/// The maximum number of connections that wait to be accepted. The kernel may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
-/// The system's error where it has no IPv6 (EAFNOSUPPORT).
+/// The system's error without IPv6 (EAFNOSUPPORT).
 const NO_IPV6: i32 = 97;
 
-/// The options of a socket.
+/// The options of a listening socket.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ListenOptions {
-    /// Is true if `[::]` is to leave IPv4 to another socket of this process.
+    /// True if `[::]` accepts only IPv6, because another socket of this process accepts IPv4.
     pub v6_only: bool,
-    /// Is true if other sockets may listen at the same address (`SO_REUSEPORT`).
+    /// True if other sockets may listen at the same address (`SO_REUSEPORT`).
     pub shared: bool,
 }
 
 impl ListenOptions {
-    /// Returns the options for one of `addresses`: where 0.0.0.0 is among them, `[::]` is IPv6 alone.
+    /// Returns the options for one of `addresses`. If 0.0.0.0 is among them, `[::]` accepts only IPv6.
     pub fn among(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let v6_only = addresses.into_iter().any(|ip| ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         Self { v6_only, shared: false }
     }
 }
 
-/// Listens for TCP connections at `address`; does not block.
+/// Binds a non-blocking TCP listener at `address`.
 pub fn tcp(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> {
     let socket = open(address, Type::STREAM, options)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Takes UDP messages at `address`; does not block.
+/// Binds a non-blocking UDP socket at `address`.
 pub fn udp(address: SocketAddr, options: ListenOptions) -> io::Result<UdpSocket> {
     open(address, Type::DGRAM, options).map(UdpSocket::from)
 }
@@ -46,7 +46,7 @@ fn open(address: SocketAddr, kind: Type, options: ListenOptions) -> io::Result<S
     fall_back(address, options, |address| bind(address, kind, options))
 }
 
-/// Calls `bind`, and once more with 0.0.0.0 where `[::]` is meant to take IPv4 too and there is no IPv6.
+/// Calls `bind`, and without IPv6 once more with 0.0.0.0 if `[::]` was to accept IPv4, too.
 fn fall_back<T>(
     address: SocketAddr,
     options: ListenOptions,
@@ -60,18 +60,19 @@ fn fall_back<T>(
             if options.v6_only {
                 return Err(io::Error::new(
                     io::ErrorKind::Unsupported,
-                    "this machine has no IPv6: leave out ::",
+                    "this machine has no IPv6: remove ::",
                 ));
             }
             let instead = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-            warn!(%address, %instead, "this machine has no IPv6, listening on IPv4 alone");
+            warn!(%address, %instead, "IPv6 not available, listening on IPv4 only");
             bind(instead)
         }
         other => other,
     }
 }
 
-/// Returns true if there is no IPv6 at all, or none in use (`net.ipv6.conf.all.disable_ipv6`): then loopback has no address.
+/// Returns whether the machine has no IPv6, or has disabled it (`net.ipv6.conf.all.disable_ipv6`), so that `::1` does
+/// not exist.
 fn is_without_ipv6(error: &io::Error, ip: IpAddr) -> bool {
     error.raw_os_error() == Some(NO_IPV6)
         || error.kind() == io::ErrorKind::AddrNotAvailable && ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
@@ -86,7 +87,7 @@ fn bind(address: SocketAddr, kind: Type, options: ListenOptions) -> io::Result<S
     if address.is_ipv6() {
         socket.set_only_v6(options.v6_only)?;
     }
-    // For UDP it would let another process take the same address.
+    // For UDP, it would allow another process to bind the same address.
     socket.set_reuse_address(is_tcp)?;
     socket.set_reuse_port(options.shared)?;
     socket.set_nonblocking(true)?;
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unspecified_address_takes_ipv4_too_unless_that_has_its_own_socket() {
+    fn the_unspecified_address_accepts_ipv4_unless_another_socket_does() {
         let only = |socket: &Socket| socket.only_v6().unwrap();
         assert!(!only(&tcp(ANY, BOTH).unwrap().into()));
         assert!(!only(&udp(ANY, BOTH).unwrap().into()));
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_address_is_refused() {
+    fn an_address_in_use_is_an_error() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"].map(|address| address.parse().unwrap()) {
             let (stream, message) = (tcp(address, BOTH).unwrap(), udp(address, BOTH).unwrap());
             let taken = tcp(stream.local_addr().unwrap(), BOTH).unwrap_err();
@@ -130,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn without_ipv6_every_address_becomes_ipv4_and_others_say_what_to_write() {
+    fn without_ipv6_the_unspecified_address_falls_back_and_others_are_errors() {
         let bound = fall_back(SocketAddr::new(ANY.ip(), 53), BOTH, without_ipv6).unwrap();
         assert_eq!(bound.to_string(), "0.0.0.0:53");
         let alone = ListenOptions { v6_only: true, ..BOTH };
         let error = fall_back(ANY, alone, without_ipv6).unwrap_err().to_string();
-        assert!(error.contains("leave out ::"), "{error}");
+        assert!(error.contains("remove ::"), "{error}");
         let local = "[::1]:53".parse().unwrap();
         let error = fall_back(local, BOTH, without_ipv6).unwrap_err().to_string();
         assert!(error.contains("write an IPv4 address"), "{error}");

@@ -1,4 +1,4 @@
-//! Supervised tasks of one thread, for connections: no allocation beyond the task itself, and no lock.
+//! Supervised tasks on one thread, for connections. Supervision needs no lock and no further allocation.
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -7,18 +7,19 @@ use futures_util::FutureExt;
 
 use crate::ProcessMetrics;
 
-/// Spawns tasks on the current thread; a panic in one is logged and counted by its name. Clones are the same.
+/// A spawner of tasks on the current thread. A panic is logged and counted by the task's name. Clones share the
+/// counters.
 #[derive(Debug, Clone, Default)]
 pub struct LocalTasks(Rc<ProcessMetrics>);
 
 impl LocalTasks {
-    /// Counts panics in `metrics`.
+    /// Makes a spawner that counts panics in `metrics`.
     #[must_use]
     pub fn new(metrics: ProcessMetrics) -> Self {
         Self(Rc::new(metrics))
     }
 
-    /// Runs a task whose end concerns nobody.
+    /// Spawns a task whose end has no effect on others.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the supervisor every other local spawn goes through"
@@ -27,7 +28,7 @@ impl LocalTasks {
         tokio::task::spawn_local(self.supervised(name, task));
     }
 
-    /// A combinator and not an async block, which would have room for the task twice.
+    /// Wraps a task. A combinator, because an async block would hold the task twice.
     fn supervised<F: Future + 'static>(
         &self,
         name: &'static str,
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_counted_and_the_others_go_on() {
+    fn a_panic_is_counted_and_other_tasks_continue() {
         let runtime = tokio::runtime::LocalRuntime::new().unwrap();
         let (tasks, (done, told)) = (LocalTasks::default(), tokio::sync::oneshot::channel());
         runtime.block_on(async {
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn supervision_costs_four_words() {
+    fn supervision_takes_at_most_four_words() {
         let task = || async {
             let buffer = [0_u8; 4096];
             tokio::task::yield_now().await;

@@ -1,6 +1,7 @@
-//! Logging: one line per event on stderr, for people or, with `WEBGATEWAY_LOG_FORMAT=json`, for programs.
+//! Logging on stderr, one line per event, as text or with `WEBGATEWAY_LOG_FORMAT=json` as JSON.
 //!
-//! Nothing else writes to stderr: it may be a pipe whose reader stalls or is gone, and that concerns the log alone.
+//! Only the queue's thread writes to stderr, so that a pipe whose reader stalls or is closed affects nothing but the
+//! log.
 
 mod queue;
 
@@ -20,48 +21,48 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt, reload};
 
 use self::queue::LogQueue;
 
-/// The bytes of log lines that wait to be written.
+/// The maximum size of queued log lines, in bytes.
 const CAPACITY: usize = 1 << 20;
-/// The longest that the end of the process waits for its last lines to be written.
+/// The maximum time for which the end of the process waits for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The lines that were lost.
+/// The counter of dropped lines.
 static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
-/// The queue before stderr, with its thread.
+/// The queue and its thread, which writes to stderr.
 static STDERR: LazyLock<LogQueue> = LazyLock::new(start);
-/// Changes what is logged; set when logging starts.
+/// The function that replaces the filter; set when logging starts.
 static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
-/// The `log_level` is none.
+/// The value of `log_level` is invalid.
 #[derive(Debug, Error)]
 #[error(
     "`log_level`: {0}: use error, warn, info, debug, trace, or directives such as info,webgateway_dataplane=debug"
 )]
 pub(crate) struct LogLevelError(String);
 
-/// Starts logging at `level`, panics included; later calls change nothing.
+/// Starts logging at `level`, including panics. Later calls have no effect.
 pub(crate) fn init(level: &str) -> Result<(), LogLevelError> {
     let filter = filter(level)?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(STDERR.clone()).with_ansi(ansi);
-    // Its own errors would go to stderr directly.
+    // The layer would write its own errors to stderr directly.
     let lines = lines.log_internal_errors(false);
     let json = std::env::var("WEBGATEWAY_LOG_FORMAT").is_ok_and(|format| format == "json");
     let lines = if json { lines.json().boxed() } else { lines.boxed() };
-    // Both fail only when logging was started before, as tests do.
+    // Both fail only if logging was started before, as in tests.
     let _ = SET_FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Refuses a level that [`set_level`] would.
+/// Checks that [`set_level`] would accept a level.
 pub(crate) fn check_level(level: &str) -> Result<(), LogLevelError> {
     filter(level).map(drop)
 }
 
-/// Changes what is logged to `level`.
+/// Changes the log level.
 pub(crate) fn set_level(level: &str) -> Result<(), LogLevelError> {
     let filter = filter(level)?;
     if let Some(set) = SET_FILTER.get() {
@@ -70,18 +71,18 @@ pub(crate) fn set_level(level: &str) -> Result<(), LogLevelError> {
     Ok(())
 }
 
-/// Writes a line, and all that was logged before it.
+/// Writes a line after all queued ones, and waits until it is written.
 pub(crate) fn last_line(line: &str) {
     STDERR.push(format!("{line}\n").as_bytes());
     flush();
 }
 
-/// Waits until what was logged is written, for a bounded time.
+/// Waits until all queued lines are written, for at most [`FLUSH_TIMEOUT`].
 pub(crate) fn flush() {
     STDERR.flush(FLUSH_TIMEOUT);
 }
 
-/// Returns the counter of log lines that were lost.
+/// Returns the counter of dropped log lines.
 pub(crate) fn lines_dropped() -> Counter {
     DROPPED.clone()
 }
@@ -89,19 +90,19 @@ pub(crate) fn lines_dropped() -> Counter {
 fn start() -> LogQueue {
     let queue = LogQueue::new(CAPACITY, DROPPED.clone());
     let writer = queue.clone();
-    // A process that cannot have even this thread cannot have its others, and ends.
+    // A process that cannot start this thread cannot start its other ones either, and ends.
     let _ =
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(std::io::stderr()));
     queue
 }
 
-/// Returns what a panic said.
+/// Returns the message of a panic.
 pub(crate) fn panic_message(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Logs a panic and its place. The hook it replaces writes to stderr itself, and waits there.
+/// Logs a panic and its location. The default hook would write to stderr directly and could block.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic_message(panic.payload());
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -110,14 +111,14 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogLevelError> {
-    // A bare word that is no level would be a target, and silence all others.
+    // `EnvFilter` reads a misspelled level as a target, and would silence all others.
     let bare = level.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[']));
     if let Some(unknown) =
         bare.into_iter().find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err())
     {
-        return Err(LogLevelError(format!("`{unknown}` is no level")));
+        return Err(LogLevelError(format!("`{unknown}` is not a level")));
     }
-    // A line per question or handshake, which any client can cause, is too much.
+    // These libraries would log a line for each DNS query or handshake, which any client can cause.
     let libraries = ["hickory_server", "hickory_proto", "hickory_net", "hickory_resolver", "h2", "rustls"];
     let quiet = libraries.map(|library| format!("{library}=error")).join(",");
     EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| LogLevelError(error.to_string()))
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_no_level_does_not_silence_the_log() {
+    fn an_invalid_level_is_rejected() {
         for level in ["info", "WARN", "off", "debug,h2=trace", "webgateway_dataplane=debug,info"] {
             assert!(filter(level).is_ok(), "{level}");
         }

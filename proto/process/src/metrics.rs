@@ -1,4 +1,4 @@
-//! The metrics that both processes have: failed accepts, panicked tasks, and the tasks there are.
+//! The metrics of both processes: failed accepts, panics, and the number of tasks.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use tracing::error;
 
 use crate::log;
 
-/// The prefix of every metric, without its underscore.
+/// The prefix of every metric, without the trailing underscore.
 pub const PREFIX: &str = "webgateway";
 
-/// Handles to the metrics that both processes have. Clones count the same.
+/// Handles to the metrics of both processes. Clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessMetrics {
     accept_errors: Family<ListenerLabel, Counter>,
@@ -25,7 +25,7 @@ pub struct ProcessMetrics {
     runtimes: Runtimes,
 }
 
-/// The runtimes of the process, whose tasks are counted when somebody asks.
+/// The runtimes of the process, whose tasks are counted at every scrape.
 #[derive(Debug, Clone, Default)]
 struct Runtimes(Arc<Mutex<Vec<RuntimeMetrics>>>);
 
@@ -34,7 +34,7 @@ struct ListenerLabel {
     listener: &'static str,
 }
 
-/// The names of tasks are fixed, or numbered by worker.
+/// A task's name, which is fixed or numbered by worker, so that the number of labels is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TaskLabel {
     task: String,
@@ -54,7 +54,7 @@ impl ProcessMetrics {
         metrics
     }
 
-    /// Counts the tasks of the runtime this is called in, from now on. Outside of one it does nothing.
+    /// Adds the tasks of the current runtime to the count. Has no effect outside of a runtime.
     pub fn count_tasks(&self) {
         if let Ok(runtime) = Handle::try_current() {
             self.runtimes.0.lock().unwrap_or_else(PoisonError::into_inner).push(runtime.metrics());
@@ -67,7 +67,7 @@ impl ProcessMetrics {
         self.accept_errors.get_or_create_owned(&ListenerLabel { listener })
     }
 
-    /// Counts and logs the panic of a task; returns what the panic said.
+    /// Counts and logs the panic of a task, and returns a description with its message.
     pub(crate) fn panicked(&self, task: &str, panic: &(dyn Any + Send)) -> String {
         let reason = format!("it panicked: {}", log::panic_message(panic));
         self.task_panics.get_or_create(&TaskLabel { task: task.to_owned() }).inc();
@@ -75,7 +75,7 @@ impl ProcessMetrics {
         reason
     }
 
-    /// Returns how often a task panicked.
+    /// Returns the number of panics of a task.
     #[cfg(test)]
     pub(crate) fn panics(&self, task: &str) -> u64 {
         self.task_panics.get_or_create(&TaskLabel { task: task.to_owned() }).get()

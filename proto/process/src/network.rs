@@ -1,8 +1,8 @@
-//! The network of a client, as far as one party controls it.
+//! The network of a client, as the unit of per-client limits.
 
 use std::net::IpAddr;
 
-/// The network of a client: as wide as one party has it, or can claim to have it over UDP.
+/// The network of a client: the range of addresses that one party typically controls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Network {
     /// An IPv4 /24.
@@ -12,7 +12,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// Returns the network that an address is in; an IPv4 address mapped into IPv6 is an IPv4 address.
+    /// Returns the network of an address. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_told_apart_and_neighbours_are_not() {
+    fn addresses_of_one_network_are_equal_and_others_are_not() {
         let of = |text: &str| Network::of(text.parse().unwrap());
         assert_eq!(of("192.0.2.1"), of("192.0.2.254"));
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.7"));

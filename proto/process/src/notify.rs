@@ -1,36 +1,36 @@
-//! Notifications to systemd (sd_notify(3)), where it listens.
+//! Notifications to systemd (sd_notify(3)). Without systemd they have no effect.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Says that the process does its job from now on.
+/// Notifies systemd that the process is ready.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// Says that the process stops.
+/// Notifies systemd that the process is stopping.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// Says that the process lives, within every [`watchdog_timeout`].
+/// Notifies systemd's watchdog that the process is alive; due within every [`watchdog_timeout`].
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    notify(&[NotifyState::Watchdog]);
 }
 
-/// Sends one line for `systemctl status`.
+/// Sends a status line for `systemctl status`.
 pub fn status(line: &str) {
-    tell(&[NotifyState::Status(line)]);
+    notify(&[NotifyState::Status(line)]);
 }
 
-/// Returns the time without [`alive`] after which systemd kills the process; `None` if it never does.
+/// Returns the time without [`alive`] after which systemd kills the process; `None` without a watchdog.
 #[must_use]
 pub fn watchdog_timeout() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
+fn notify(states: &[NotifyState<'_>]) {
+    // The notification fails only if systemd's socket is gone.
     let _ = sd_notify::notify(states);
 }

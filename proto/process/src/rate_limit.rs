@@ -1,4 +1,4 @@
-//! A bound on how often something happens to one of many, as a client network may ask for something.
+//! Rate limits by key, such as a client's network.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -8,35 +8,36 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 use crate::Network;
 
-/// After so many requests, keys that have their whole allowance again are forgotten.
+/// The number of requests after which keys with a full allowance are removed.
 const SWEEP: u32 = 1 << 16;
 
-/// An allowance for each network.
+/// A rate limit by network.
 pub type NetworkRateLimit = RateLimit<Network>;
 
-/// An allowance for each key. Clones share the allowances.
+/// A rate limit by key. Clones share the state.
 #[derive(Debug, Clone)]
-pub struct RateLimit<K: Hash + Eq + Clone>(Arc<Inner<K>>);
+pub struct RateLimit<K: Hash + Eq + Clone>(Arc<RateLimitInner<K>>);
 
 #[derive(Debug)]
-struct Inner<K: Hash + Eq + Clone> {
+struct RateLimitInner<K: Hash + Eq + Clone> {
     allowances: DefaultKeyedRateLimiter<K>,
     requests: AtomicU32,
 }
 
 impl<K: Hash + Eq + Clone> RateLimit<K> {
-    /// Gives each key this allowance.
+    /// Makes a rate limit with this quota for each key.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         let allowances = DefaultKeyedRateLimiter::keyed(quota);
-        Self(Arc::new(Inner { allowances, requests: AtomicU32::new(0) }))
+        Self(Arc::new(RateLimitInner { allowances, requests: AtomicU32::new(0) }))
     }
 
-    /// Takes one request from a key's allowance; returns whether there was one left. Remembers at most as many keys as
-    /// asked since the last sweep, and those that were over their rate then.
+    /// Counts one request of a key and returns whether it is within the limit. Memory is bounded by the keys since the
+    /// last
+    /// sweep and those that were above their rate then.
     #[must_use]
     pub fn admits(&self, key: K) -> bool {
-        let Inner { allowances, requests } = &*self.0;
+        let RateLimitInner { allowances, requests } = &*self.0;
         if requests.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
             allowances.retain_recent();
             allowances.shrink_to_fit();
@@ -61,8 +62,8 @@ mod tests {
     }
 
     #[test]
-    fn networks_by_the_million_are_forgotten() {
-        // Each has its allowance back after a nanosecond.
+    fn keys_with_a_full_allowance_are_removed() {
+        // With this quota, a key has its full allowance back after a nanosecond.
         let limit = NetworkRateLimit::new(Quota::per_second(NonZeroU32::MAX));
         for i in 0..=1_000_000_u32 {
             let [_, a, b, c] = i.to_be_bytes();

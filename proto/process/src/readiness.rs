@@ -1,13 +1,13 @@
-//! Readiness: not ready while anything blocks it.
+//! The readiness of the process, which named blockers withhold.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The readiness of the process: it is ready while nothing blocks it. Clones are the same.
+/// The readiness of the process, which is ready while it has no blocker. Clones share the state.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
 
 impl Readiness {
-    /// Makes a readiness that nothing blocks.
+    /// Makes a readiness without blockers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -20,13 +20,13 @@ impl Readiness {
         Blocker { readiness: self.clone(), name }
     }
 
-    /// Returns whether nothing blocks.
+    /// Returns whether there is no blocker.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.names().is_empty()
     }
 
-    /// Returns the names of what blocks.
+    /// Returns the names of the blockers.
     #[must_use]
     pub fn blockers(&self) -> Vec<&'static str> {
         self.names().clone()

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read anew, and what can change without a restart does.
+//! The reload of the configuration on SIGHUP, which applies the live keys.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,8 +11,9 @@ use crate::application::Application;
 use crate::log;
 use crate::settings::{self, Values};
 
-/// Reads the configuration on every SIGHUP and hands it to `apply`, which takes what its live keys say, or nothing. The
-/// log says which keys changed and which need a restart; a configuration that cannot be used changes nothing.
+/// Reads the configuration on every SIGHUP and passes it to `apply`, which applies its live keys, or fails without a
+/// change.
+/// Changed keys, and those that need a restart, are logged. An invalid configuration changes nothing.
 pub fn watch<A: Application>(
     tasks: &Tasks,
     mut apply: impl FnMut(&A::Config) -> Result<(), A::Error> + Send + 'static,
@@ -27,7 +28,9 @@ pub fn watch<A: Application>(
             }
             match reload::<A>(&mut values, &mut apply) {
                 Ok(()) => {}
-                Err(error) => warn!(%error, "the configuration cannot be used, the one before stays"),
+                Err(error) => {
+                    warn!(%error, "configuration reload failed, keeping the previous configuration")
+                }
             }
         }
     });
@@ -41,14 +44,14 @@ fn reload<A: Application>(
     let read = settings::read::<A::Settings>(&A::PROGRAM).map_err(|error| error.to_string())?;
     let config = A::configure(read.settings).map_err(|error| error.to_string())?;
     let level = A::log_level(&config);
-    // All that can fail comes before anything changes.
+    // Everything that can fail comes before the first change.
     log::check_level(level).map_err(|error| error.to_string())?;
     apply(&config).map_err(|error| error.to_string())?;
     log::set_level(level).map_err(|error| error.to_string())?;
     let (changed, others) = values.update(&read.values, A::PROGRAM.keys);
     info!(changed = changed.join(", "), "configuration reloaded");
     if !others.is_empty() {
-        warn!(keys = others.join(", "), "these keys changed and hold only after a restart");
+        warn!(keys = others.join(", "), "changed keys need a restart");
     }
     Ok(())
 }

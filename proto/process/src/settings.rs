@@ -1,7 +1,7 @@
-//! Configuration: one table of keys makes the flags, the variables and the keys a file may have.
+//! Configuration by flags, environment variables and a file, all generated from one table of keys.
 //!
-//! Own code, as figment, confique and config merge files and variables but make neither flags nor help of them, and do not
-//! name the known key that an unknown one is nearest to.
+//! figment, confique and config merge files and variables, but generate neither flags nor help, and do not suggest the
+//! nearest key for an unknown one.
 
 mod key;
 mod reference;
@@ -19,26 +19,25 @@ use toml::{Table, Value};
 pub use self::key::{Key, Kind, Program, Verb};
 pub use self::reference::renew as renew_reference;
 
-/// A program's start: its configuration, and what it is to do.
+/// A parsed command line with the configuration.
 #[derive(Debug)]
 pub struct Invocation<T> {
     /// The configuration.
     pub settings: T,
-    /// Is true if the configuration is only to be checked.
+    /// True if the configuration is only to be checked.
     pub check: bool,
-    /// The argument of the verb, if one was given: with several verbs this would have to say which.
+    /// The argument of the subcommand, if one was given.
     pub verb: Option<String>,
-    /// The keys that are set.
+    /// The values of the keys that are set.
     pub values: Values,
 }
 
-/// The keys that a flag, a variable or the file sets, each with its value.
+/// The keys that are set by a flag, a variable or the file, with their values.
 #[derive(Debug, Clone, Default)]
 pub struct Values(BTreeMap<&'static str, Value>);
 
 impl Values {
-    /// Takes the values of the live ones of `keys` from `newer`; returns the keys that changed, and among the others
-    /// those that differ.
+    /// Updates the live ones of `keys` from `newer`. Returns the changed live keys, and the other keys that differ.
     pub(crate) fn update(&mut self, newer: &Self, keys: &[Key]) -> (Vec<&'static str>, Vec<&'static str>) {
         let both: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
         let differs = both.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
@@ -64,10 +63,10 @@ impl Values {
     }
 }
 
-/// A program cannot be configured.
+/// An invalid command line or configuration.
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    /// The command line is wrong, or asks for help.
+    /// The command line is invalid, or requests help.
     #[error(transparent)]
     Usage(#[from] Box<clap::Error>),
     /// The file cannot be read.
@@ -78,43 +77,43 @@ pub enum SettingsError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("{}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The error and its place.
+        /// The error and its position.
         message: String,
     },
-    /// A key nobody knows.
+    /// The file has an unknown key.
     #[error("{}: the key `{key}` is not known{}", path.display(), nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
     UnknownKey {
         /// The file.
         path: PathBuf,
         /// The key.
         key: String,
-        /// A known key much like it.
+        /// The most similar known key.
         nearest: Option<&'static str>,
     },
-    /// A variable or flag of the wrong kind.
+    /// A variable or flag has a value of the wrong kind.
     #[error("{name}: `{value}` is not {expected}")]
     WrongKind {
         /// The flag or variable.
         name: String,
-        /// The value that was given.
+        /// The given value.
         value: String,
-        /// The kind of value that is needed.
+        /// The required kind of value.
         expected: &'static str,
     },
-    /// A value that does not fit its key.
+    /// A value is invalid for its key.
     #[error("{0}")]
     Value(String),
 }
 
-/// The name of a verb's argument; no key is called so.
+/// The id of a subcommand's argument, which differs from every key.
 const ARGUMENT: &str = "verb's argument";
 
-/// Reads the command line, the environment and the file of this process. Prints and exits on `--help`.
+/// Reads the command line, the environment and the configuration file of this process. Prints and exits on `--help`.
 pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, SettingsError> {
     match from_sources(program, std::env::args_os(), &|name| std::env::var(name).ok()) {
         Err(SettingsError::Usage(usage)) => usage.exit(),
@@ -122,7 +121,7 @@ pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, Set
     }
 }
 
-/// [`read`] with given sources; `args` begins with the program's own name.
+/// Reads the configuration as [`read`] does, but from the given sources; `args` begins with the program's name.
 pub fn from_sources<T: DeserializeOwned>(
     program: &Program,
     args: impl IntoIterator<Item = OsString>,
@@ -131,7 +130,7 @@ pub fn from_sources<T: DeserializeOwned>(
     let matches = command(program).try_get_matches_from(args).map_err(Box::new)?;
     let verb = matches.subcommand().map(|(_, inner)| inner);
     let argument = verb.and_then(|inner| inner.get_one::<String>(ARGUMENT).cloned());
-    // Keys after the verb are known to it alone, those before it to both.
+    // clap gives the flags after a subcommand only to the subcommand, and those before it to both.
     let matches = verb.unwrap_or(&matches);
     let file = matches.get_one::<PathBuf>("config").cloned();
     let file = file.or_else(|| env("WEBGATEWAY_CONFIG").map(PathBuf::from));
@@ -149,12 +148,12 @@ pub fn from_sources<T: DeserializeOwned>(
     lists_of_one(&mut table, program.keys);
     let values = Values::of(&table, program.keys);
     let settings = Value::Table(table).try_into::<T>();
-    let settings = settings.map_err(|error| SettingsError::Value(complaint(&error)))?;
+    let settings = settings.map_err(|error| SettingsError::Value(value_error(&error)))?;
     Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument, values })
 }
 
-/// Formats what is wrong with which key, with an example where the parser only says what it should be.
-fn complaint(error: &toml::de::Error) -> String {
+/// Formats an error with the name of its key, and adds an example of a valid value.
+fn value_error(error: &toml::de::Error) -> String {
     let text = error.to_string().trim().to_owned();
     let (what, key) = match text.rsplit_once("\nin `") {
         Some((what, key)) => (what, Some(key.trim_end_matches('`'))),
@@ -276,7 +275,7 @@ fn set(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// `public_ip = "…"` means a list of one.
+/// Converts a single text to a list of one for keys of lists, such as `public_ip = "…"`.
 fn lists_of_one(table: &mut Table, keys: &[Key]) {
     for key in keys.iter().filter(|key| key.kind == Kind::List) {
         let (tables, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));

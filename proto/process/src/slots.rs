@@ -1,4 +1,4 @@
-//! Slots: a bound on how much is held at once, in all and by one key.
+//! Slots: a limit on concurrent use, in all and by key.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -10,29 +10,29 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-/// A bounded number of slots, each of a key such as a client's network. Clones share the slots.
+/// A bounded number of slots, each held by a key such as a client's network. Clones share the slots.
 #[derive(Debug)]
-pub struct Slots<K>(Arc<Inner<K>>);
+pub struct Slots<K>(Arc<SlotsInner<K>>);
 
 #[derive(Debug)]
-struct Inner<K> {
+struct SlotsInner<K> {
     total: usize,
     per_key: usize,
-    held: Mutex<Held<K>>,
+    held: Mutex<HeldSlots<K>>,
 }
 
-/// The slots that are held, by key and then by age: a lower number is older. No key is left without one.
+/// The held slots by key and age; a lower number is older. Keys without a slot are removed.
 #[derive(Debug)]
-struct Held<K> {
+struct HeldSlots<K> {
     next: u64,
     count: usize,
     by_key: HashMap<K, BTreeMap<u64, Option<Eviction>>>,
 }
 
-/// The sign of an eviction to a slot's holder, given by being dropped.
+/// The sender that notifies a slot's holder of its eviction by being dropped.
 type Eviction = oneshot::Sender<Infallible>;
 
-/// A slot; given back when dropped.
+/// A held slot; released when dropped.
 #[derive(Debug)]
 pub struct Slot<K: Eq + Hash> {
     slots: Slots<K>,
@@ -42,14 +42,14 @@ pub struct Slot<K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash + Clone> Slots<K> {
-    /// Makes `total` slots, of which one key may hold `per_key`.
+    /// Makes `total` slots, of which each key may hold at most `per_key`.
     #[must_use]
     pub fn new(total: usize, per_key: usize) -> Self {
-        let held = Held { next: 0, count: 0, by_key: HashMap::new() };
-        Self(Arc::new(Inner { total, per_key, held: Mutex::new(held) }))
+        let held = HeldSlots { next: 0, count: 0, by_key: HashMap::new() };
+        Self(Arc::new(SlotsInner { total, per_key, held: Mutex::new(held) }))
     }
 
-    /// Takes a slot; `None` if all are held, or all that one key may hold.
+    /// Takes a slot; `None` if all are held, or the key holds its maximum.
     #[must_use]
     pub fn take(&self, key: K) -> Option<Slot<K>> {
         let mut held = self.held();
@@ -61,8 +61,9 @@ impl<K: Eq + Hash + Clone> Slots<K> {
         Some(Slot { slots: self.clone(), key, number, evicted: None })
     }
 
-    /// Takes a slot in any case: where none is left, the key that holds most loses its oldest. Returns whether one
-    /// was lost.
+    /// Takes a slot in any case. If all are held, the key with the most slots loses its oldest. Returns whether a slot
+    /// was
+    /// evicted.
     #[must_use]
     pub fn take_or_evict(&self, key: K) -> (Slot<K>, bool) {
         let (eviction, evicted) = oneshot::channel();
@@ -77,7 +78,7 @@ impl<K: Eq + Hash + Clone> Slots<K> {
 }
 
 impl<K> Slots<K> {
-    fn held(&self) -> MutexGuard<'_, Held<K>> {
+    fn held(&self) -> MutexGuard<'_, HeldSlots<K>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,7 +89,7 @@ impl<K> Clone for Slots<K> {
     }
 }
 
-impl<K: Eq + Hash> Held<K> {
+impl<K: Eq + Hash> HeldSlots<K> {
     fn insert(&mut self, key: K, eviction: Option<Eviction>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -108,7 +109,7 @@ impl<K: Eq + Hash> Held<K> {
     }
 }
 
-impl<K: Clone> Held<K> {
+impl<K: Clone> HeldSlots<K> {
     fn oldest_of_most(&self) -> Option<(K, u64)> {
         let oldest = self.by_key.iter().filter_map(|(key, own)| Some((key, own.len(), *own.keys().next()?)));
         let most = oldest.max_by_key(|(_, count, oldest)| (*count, Reverse(*oldest)));
@@ -117,7 +118,7 @@ impl<K: Clone> Held<K> {
 }
 
 impl<K: Eq + Hash> Slot<K> {
-    /// Polls for the slot's having gone to another key.
+    /// Polls whether the slot was evicted.
     pub fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.evicted {
             Some(evicted) => Pin::new(evicted).poll(cx).map(drop),
@@ -125,7 +126,7 @@ impl<K: Eq + Hash> Slot<K> {
         }
     }
 
-    /// Resolves when the slot went to another key; cancel-safe.
+    /// Resolves when the slot is evicted; cancel-safe.
     pub async fn evicted(&mut self) {
         std::future::poll_fn(|cx| self.poll_evicted(cx)).await;
     }
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_bounded_in_all_and_by_key_and_come_back() {
+    fn slots_are_bounded_in_all_and_by_key_and_released() {
         let slots = Slots::new(10, 4);
         let mut held: Vec<_> = std::iter::from_fn(|| slots.take(0)).collect();
         assert_eq!(held.len(), 4);
@@ -157,7 +158,7 @@ mod tests {
             held.extend(slots.take(key));
         }
         assert_eq!(held.len(), 10);
-        assert_eq!(slots.held().by_key.len(), 4, "who got none is not remembered");
+        assert_eq!(slots.held().by_key.len(), 4, "keys without a slot are not stored");
         held.pop();
         assert!(slots.take(0).is_none(), "all that one may hold");
         assert!(slots.take(1).is_some());
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_that_holds_most_loses_its_oldest_and_others_keep_theirs() {
+    fn the_key_with_the_most_slots_loses_its_oldest() {
         let slots = Slots::new(3, usize::MAX);
         let (mut honest, _) = slots.take_or_evict("honest");
         let (mut first, _) = slots.take_or_evict("flood");
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_given_back_is_free() {
+    fn a_released_slot_is_free() {
         let slots = Slots::new(1, 1);
         drop(slots.take_or_evict("flood"));
         let (_slot, full) = slots.take_or_evict("flood");

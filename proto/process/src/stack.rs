@@ -1,4 +1,4 @@
-//! The network stack that this process is in: its identity and its addresses.
+//! The network stack of this process: its id and its addresses.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -10,31 +10,32 @@ use std::{fs, process};
 
 use nix::ifaddrs::getifaddrs;
 
-/// The identity of this process's network stack.
+/// The id of this process's network stack.
 static STACK: LazyLock<String> = LazyLock::new(|| {
-    // The kernel's, anew at every boot, and the network namespace in it.
+    // The id of the kernel's boot, and the network namespace within it.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     let namespace = fs::metadata("/proc/self/ns/net");
     match (boot, namespace) {
         (Ok(boot), Ok(namespace)) => format!("{}/{}", boot.trim(), namespace.ino()),
-        // Known to this process alone.
+        // Without these files, the id equals that of no other process.
         _ => format!("unknown/{:x}", RandomState::new().hash_one(process::id())),
     }
 });
 
-/// Returns the identity of this process's network stack: the same for two processes only if they share their loopback.
+/// Returns the id of this process's network stack. Two processes have the same id only if they share their loopback.
 #[must_use]
 pub fn network_stack() -> &'static str {
     &STACK
 }
 
-/// Returns the addresses at which listeners are reached from elsewhere: their own, and for an unspecified one those of
-/// this machine besides, but for loopback and link-local ones.
+/// Returns the addresses of listeners as seen from other machines: the bound ones, and for an unspecified one also
+/// those of
+/// this machine's interfaces, except loopback and link-local ones.
 pub fn reachable(listeners: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
     let local = local_addresses()?;
     let mut addresses = listeners.to_vec();
     for listener in listeners.iter().filter(|listener| listener.ip().is_unspecified()) {
-        // IPv6's unspecified address stands for those of IPv4 too.
+        // A listener on IPv6's unspecified address also accepts IPv4.
         let own = local.iter().filter(|ip| listener.is_ipv6() || ip.is_ipv4());
         addresses.extend(own.map(|ip| SocketAddr::new(*ip, listener.port())));
     }
@@ -63,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_in_one_stack() {
+    fn the_id_of_a_stack_contains_its_network_namespace() {
         let namespace = fs::read_link("/proc/self/ns/net").unwrap();
         let number: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
         assert!(network_stack().ends_with(&format!("/{number}")), "{} {namespace:?}", network_stack());
     }
 
     #[test]
-    fn what_is_bound_stays_and_unspecified_addresses_are_those_of_the_machine() {
+    fn an_unspecified_address_is_extended_by_those_of_the_machine() {
         let bound: Vec<SocketAddr> = ["127.0.0.1:1", "[400::1]:2"].map(|text| text.parse().unwrap()).to_vec();
         assert_eq!(reachable(&bound).unwrap(), bound);
         let wide = reachable(&["[::]:3".parse().unwrap()]).unwrap();

@@ -1,10 +1,10 @@
-//! Stopping, as a type: first no new work, then none at all.
+//! The stop signal of the process with two phases: a graceful stop, and an immediate one.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// The signal to every part of the process that it is to stop. Clones are the same signal.
+/// The stop signal for every part of the process. Clones share the signal.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     begin: CancellationToken,
@@ -12,46 +12,46 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Makes a signal that is not given yet.
+    /// Makes a signal without a request to stop.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Begins the stop: no new work is taken, and what is under way finishes.
+    /// Begins the graceful stop: no new work is accepted, and work in progress is finished.
     pub fn begin(&self) {
         self.begin.cancel();
     }
 
-    /// Cuts the stop short: everything ends at once. Implies [`Stop::begin`].
+    /// Cuts the stop short: all work ends at once. Implies [`Stop::begin`].
     pub fn cut(&self) {
         self.begin.cancel();
         self.cut.cancel();
     }
 
-    /// Returns whether stopping has begun.
+    /// Returns whether the stop has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.begin.is_cancelled()
     }
 
-    /// Resolves when stopping begins.
+    /// Resolves when the stop begins.
     pub async fn begun(&self) {
         self.begin.cancelled().await;
     }
 
-    /// Resolves when stopping began `grace` ago.
+    /// Resolves when the stop began `grace` ago.
     pub async fn begun_for(&self, grace: Duration) {
         self.begun().await;
         tokio::time::sleep(grace).await;
     }
 
-    /// Resolves when everything is to end at once.
+    /// Resolves when the stop is cut short.
     pub async fn was_cut(&self) {
         self.cut.cancelled().await;
     }
 
-    /// Returns a token that is cancelled when stopping begins, for those who need children of it.
+    /// Returns a token that is cancelled when the stop begins, for users that need child tokens.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.begin.clone()

@@ -1,12 +1,14 @@
-//! A stream of HTTP/1 requests whose heads can be read in one way only.
+//! A stream of HTTP/1 requests that rejects ambiguous heads, to prevent request smuggling.
 //!
-//! hyper takes a bare LF for the end of a line, and drops a Content-Length beside a Transfer-Encoding before anyone sees
-//! it. A recipient may do so (RFC 9112 §2.2, §6.3), but where it does, two of them can disagree on where a request ends.
-//! Such a head is made one that the parser refuses: its LF becomes a NUL, which is allowed nowhere in a head. So the answer
-//! is 400, in its turn among the answers, and the connection ends. Content passes as it is, and is not looked at.
+//! hyper accepts a bare LF as the end of a line, and drops a Content-Length beside a Transfer-Encoding. Recipients may
+//! do
+//! so (RFC 9112 §2.2, §6.3), but then two of them can disagree on the end of a request. This stream replaces the LF at
+//! the
+//! end of such a line or head by a NUL, which is allowed nowhere in a head, so that hyper's parser rejects it: the
+//! response is 400, in the order of the pipelined requests, and the connection ends. Content passes unchanged.
 
-mod answers;
 mod line;
+mod responses;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,82 +18,87 @@ use std::task::{Context, Poll, ready};
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use self::answers::{AnswerHeads, HeadError, HeadFault, StrictAnswers};
-use self::line::{Line, Whole};
+use self::line::{CompleteLine, Line};
+pub use self::responses::{HeadError, HeadFault, ResponseHeads, StrictResponses};
 use crate::client_io::ClientState;
 
-/// A stream that a server reads HTTP/1 requests from.
+/// A stream from which a server reads HTTP/1 requests.
 #[derive(Debug)]
 pub struct StrictHttp<I> {
     io: I,
     client: Arc<ClientState>,
     scanner: Scanner,
-    /// The bytes behind a head that asks for another protocol: only its answer says what they are.
+    /// The bytes after a request for an upgrade. Only its response determines their protocol.
     ahead: Vec<u8>,
 }
 
 impl<I> StrictHttp<I> {
-    /// Begins with the head of a request. Whoever serves `client` reads nothing while a request is under way.
+    /// Makes a stream that begins with the head of a request. The server must read nothing while a request is in
+    /// flight.
     #[must_use]
     pub fn new(io: I, client: Arc<ClientState>) -> Self {
         Self { io, client, scanner: Scanner::default(), ahead: Vec::new() }
     }
 }
 
-/// The place of the next byte.
+/// The position of the next byte within a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
-    /// Before a request, or in the empty lines that may stand there.
+enum RequestPosition {
+    /// Before a request, or in the empty lines that may precede it.
     #[default]
     Begin,
     /// In the fields of a head.
     Fields,
-    /// In content of a known length, of which this much is left.
+    /// In content of a known length, with the number of bytes left.
     Content(u64),
-    /// In the line before a chunk.
+    /// In the line that precedes a chunk.
     ChunkSize,
-    /// In a chunk and the end of its line, of which this much is left.
+    /// In a chunk and its line end, with the number of bytes left.
     Chunk(u64),
     /// In the trailer section.
     Trailers,
-    /// Behind a head or a chunk that is refused: the connection ends.
+    /// After a rejected head or chunk, after which the connection ends.
     Beyond,
 }
 
-/// Follows the requests of a connection, just as far as it takes to find their heads.
+/// A scanner that follows the requests of a connection far enough to find their heads.
 #[derive(Debug, Default)]
 struct Scanner {
-    place: Place,
+    place: RequestPosition,
     framing: Framing,
     line: Line,
-    /// The last line ended a head that asks for another protocol and has no content.
+    /// True if the last line ended a head that requests an upgrade and has no content.
     is_upgrade: bool,
 }
 
-/// The fields of a head that matter.
+/// The fields of a head that determine the framing of its content.
 #[derive(Debug, Clone, Copy, Default)]
 struct Framing {
     length: Option<u64>,
     is_coded: bool,
-    /// A coding that hyper, or the service, refuses with a reason.
+    /// True for another coding than `chunked`, which hyper or the service rejects.
     has_other_coding: bool,
     has_upgrade: bool,
     is_invalid: bool,
 }
 
 impl Scanner {
-    /// Follows bytes that were read, and spoils the head that is in doubt. Returns the number of bytes behind a head that
-    /// asks for another protocol, and that are not looked at yet.
+    /// Scans bytes that were read, and invalidates the first ambiguous head. Returns the number of bytes after a
+    /// request for
+    /// an upgrade, which are not scanned yet.
     fn scan(&mut self, mut bytes: &mut [u8]) -> usize {
         while !bytes.is_empty() {
             match self.place {
-                Place::Beyond => return 0,
-                Place::Content(left) | Place::Chunk(left) => {
+                RequestPosition::Beyond => return 0,
+                RequestPosition::Content(left) | RequestPosition::Chunk(left) => {
                     let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     self.skip(left - skipped as u64);
                     bytes = bytes.split_at_mut(skipped).1;
                 }
-                Place::Begin | Place::Fields | Place::ChunkSize | Place::Trailers => {
+                RequestPosition::Begin
+                | RequestPosition::Fields
+                | RequestPosition::ChunkSize
+                | RequestPosition::Trailers => {
                     let Some(end) = memchr(b'\n', bytes) else {
                         self.line.keep(bytes);
                         return 0;
@@ -100,7 +107,7 @@ impl Scanner {
                     let Some((lf, rest)) = rest.split_first_mut() else { return 0 };
                     if !self.take(line) {
                         *lf = 0;
-                        self.place = Place::Beyond;
+                        self.place = RequestPosition::Beyond;
                     }
                     bytes = rest;
                     if std::mem::take(&mut self.is_upgrade) {
@@ -114,14 +121,14 @@ impl Scanner {
 
     fn skip(&mut self, left: u64) {
         self.place = match (self.place, left) {
-            (Place::Chunk(_), 0) => Place::ChunkSize,
-            (Place::Chunk(_), left) => Place::Chunk(left),
-            (_, 0) => Place::Begin,
-            (_, left) => Place::Content(left),
+            (RequestPosition::Chunk(_), 0) => RequestPosition::ChunkSize,
+            (RequestPosition::Chunk(_), left) => RequestPosition::Chunk(left),
+            (_, 0) => RequestPosition::Begin,
+            (_, left) => RequestPosition::Content(left),
         };
     }
 
-    /// Takes the rest of a line; returns whether it can be read in one way only.
+    /// Processes the rest of a line. Returns false if the head is ambiguous.
     fn take(&mut self, rest: &[u8]) -> bool {
         let Self { place, framing, line, is_upgrade } = self;
         let whole = line.end(rest);
@@ -131,20 +138,20 @@ impl Scanner {
         let is_empty = whole.text.is_empty();
         let mut is_clear = true;
         *place = match *place {
-            Place::Begin if is_empty => Place::Begin,
-            Place::Begin => Place::Fields,
-            Place::Fields if is_empty => {
+            RequestPosition::Begin if is_empty => RequestPosition::Begin,
+            RequestPosition::Begin => RequestPosition::Fields,
+            RequestPosition::Fields if is_empty => {
                 let found = std::mem::take(framing);
-                is_clear = !found.is_in_doubt();
-                *is_upgrade = found.has_upgrade && found.content() == Place::Begin;
+                is_clear = !found.is_ambiguous();
+                *is_upgrade = found.has_upgrade && found.content() == RequestPosition::Begin;
                 found.content()
             }
-            Place::Fields => {
+            RequestPosition::Fields => {
                 framing.field(&whole);
-                Place::Fields
+                RequestPosition::Fields
             }
-            Place::ChunkSize => chunk(&whole),
-            Place::Trailers if is_empty => Place::Begin,
+            RequestPosition::ChunkSize => chunk(&whole),
+            RequestPosition::Trailers if is_empty => RequestPosition::Begin,
             other => other,
         };
         line.clear();
@@ -153,7 +160,7 @@ impl Scanner {
 }
 
 impl Framing {
-    fn field(&mut self, line: &Whole<'_>) {
+    fn field(&mut self, line: &CompleteLine<'_>) {
         match line.text.first().map(u8::to_ascii_lowercase) {
             Some(b'c') => {
                 let Some(value) = line.value_of(b"content-length:") else { return };
@@ -176,38 +183,38 @@ impl Framing {
         }
     }
 
-    fn is_in_doubt(&self) -> bool {
+    fn is_ambiguous(&self) -> bool {
         self.is_invalid || (self.is_coded && self.length.is_some())
     }
 
-    /// Returns the place behind the head.
-    fn content(&self) -> Place {
+    /// Returns the position after the head.
+    fn content(&self) -> RequestPosition {
         if self.has_other_coding {
-            return Place::Beyond;
+            return RequestPosition::Beyond;
         }
         match self.length {
-            _ if self.is_coded => Place::ChunkSize,
-            None | Some(0) => Place::Begin,
-            Some(length) => Place::Content(length),
+            _ if self.is_coded => RequestPosition::ChunkSize,
+            None | Some(0) => RequestPosition::Begin,
+            Some(length) => RequestPosition::Content(length),
         }
     }
 }
 
-/// Returns the place behind the line before a chunk (RFC 9112 §7.1).
-fn chunk(line: &Whole<'_>) -> Place {
+/// Returns the position after the line that precedes a chunk (RFC 9112 §7.1).
+fn chunk(line: &CompleteLine<'_>) -> RequestPosition {
     let end = line.text.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.text.len());
     let size = line.text.get(..end).and_then(|digits| number(digits, 16));
     match size {
-        // The rest of the number is not there.
-        _ if line.is_cut && end == line.text.len() => Place::Beyond,
-        Some(0) => Place::Trailers,
-        Some(size) => size.checked_add(2).map_or(Place::Beyond, Place::Chunk),
-        // hyper refuses it.
-        None => Place::Beyond,
+        // The rest of the number was not kept.
+        _ if line.is_cut && end == line.text.len() => RequestPosition::Beyond,
+        Some(0) => RequestPosition::Trailers,
+        Some(size) => size.checked_add(2).map_or(RequestPosition::Beyond, RequestPosition::Chunk),
+        // hyper rejects such a chunk.
+        None => RequestPosition::Beyond,
     }
 }
 
-/// Returns the number that these digits are; `None` if there are none, others, or too many.
+/// Parses a number; `None` if there are no digits, invalid ones, or too many.
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     let mut number: Option<u64> = None;
     for &digit in digits {

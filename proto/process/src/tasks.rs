@@ -1,4 +1,4 @@
-//! Supervised tasks: every task has a name, and when an essential one ends, the process stops and says which.
+//! The supervision of named tasks. When an essential task ends, the process stops and reports its name.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::{ProcessMetrics, Stop};
 
-/// An essential task ended before it was told to.
+/// An essential task that ended before the process was to stop.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the task `{name}` ended: {reason}")]
 pub struct TaskError {
@@ -25,7 +25,7 @@ pub struct TaskError {
     pub reason: String,
 }
 
-/// The supervisor of the process's tasks. Clones supervise the same set.
+/// The supervisor of the process's tasks. Clones share the tasks.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -35,36 +35,36 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Supervises no task yet, and counts panics where nobody looks.
+    /// Makes a supervisor whose metrics are not exported.
     #[must_use]
     pub fn new(stop: Stop) -> Self {
         Self::with_metrics(stop, ProcessMetrics::default())
     }
 
-    /// Supervises no task yet, and counts panics in `metrics`.
+    /// Makes a supervisor that counts panics in `metrics`.
     #[must_use]
     pub fn with_metrics(stop: Stop, metrics: ProcessMetrics) -> Self {
         Self { tracker: TaskTracker::new(), stop, metrics, failed: Arc::default() }
     }
 
-    /// Returns the signal that ends the tasks.
+    /// Returns the stop signal of the tasks.
     #[must_use]
     pub fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// Returns the metrics that both processes have.
+    /// Returns the metrics of the process.
     #[must_use]
     pub fn metrics(&self) -> &ProcessMetrics {
         &self.metrics
     }
 
-    /// Runs a task whose end concerns nobody; a panic in it is logged.
+    /// Spawns a task whose end has no effect on others. A panic is logged.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.start(self.unconcerned(name, task));
+        self.start(self.supervise_ordinary(name, task));
     }
 
-    fn unconcerned(
+    fn supervise_ordinary(
         &self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
@@ -81,36 +81,36 @@ impl Tasks {
         }
     }
 
-    /// Runs a task that nobody waits for: it goes on while the others end, until the stop is cut.
+    /// Spawns a task that the graceful stop does not wait for. It runs until the stop is cut short.
     #[expect(clippy::disallowed_methods, reason = "this is the supervisor every other spawn goes through")]
     pub fn background(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(self.unconcerned(name, task));
+        tokio::spawn(self.supervise_ordinary(name, task));
     }
 
-    /// Runs a task without which the process is of no use: if it fails, or ends before the stop, the process stops.
+    /// Spawns an essential task. If it fails, or ends before the stop, the process stops.
     pub fn essential<E: Display>(
         &self,
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.start(self.concerned(name.into(), task));
+        self.start(self.supervise_essential(name.into(), task));
     }
 
-    /// Runs a task that goes on while the others end, until the stop is cut; if it ends before, the process stops.
+    /// Spawns an essential task that runs until the stop is cut short. If it ends earlier, the process stops.
     #[expect(clippy::disallowed_methods, reason = "this is the supervisor every other spawn goes through")]
     pub fn lasting(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(self.concerned(name.to_owned(), async {
+        tokio::spawn(self.supervise_essential(name.to_owned(), async {
             task.await;
             Ok::<(), Infallible>(())
         }));
     }
 
-    fn concerned<E: Display>(
+    fn supervise_essential<E: Display>(
         &self,
         name: String,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let mut watch = Watch { name, tasks: self.clone(), is_over: false };
+        let mut watch = EssentialGuard { name, tasks: self.clone(), is_over: false };
         let task = Box::pin(AssertUnwindSafe(task).catch_unwind());
         async move {
             let tasks = watch.tasks.clone();
@@ -127,7 +127,7 @@ impl Tasks {
         }
     }
 
-    /// Runs `body` on a thread of its own, as essential as [`Tasks::essential`].
+    /// Runs `body` on its own thread as an essential task, as with [`Tasks::essential`].
     pub fn thread<E: Display>(
         &self,
         name: String,
@@ -137,18 +137,17 @@ impl Tasks {
         let (metrics, task) = (self.metrics.clone(), name.clone());
         let run = move || {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| body().map_err(|e| e.to_string())));
-            // Nobody waits any more after a cut.
+            // The receiver is dropped if the stop was cut short.
             let _ = done.send(result.unwrap_or_else(|panic| Err(metrics.panicked(&task, &*panic))));
         };
         thread::Builder::new().name(name.clone()).spawn(run)?;
-        self.essential(
-            name,
-            async move { ended.await.unwrap_or_else(|_| Err("its thread died".to_owned())) },
-        );
+        self.essential(name, async move {
+            ended.await.unwrap_or_else(|_| Err("its thread ended without a result".to_owned()))
+        });
         Ok(())
     }
 
-    /// Waits for the stop, then at most `grace` for every task to end.
+    /// Waits for the stop, and then for at most `grace` until every task has ended.
     pub async fn run_until_stopped(&self, grace: Duration) -> Result<(), TaskError> {
         self.stop.begun().await;
         info!(tasks = self.tracker.len(), "stopping");
@@ -173,7 +172,7 @@ impl Tasks {
             Ok(()) => "it returned before the process was told to stop".to_owned(),
             Err(reason) => reason,
         };
-        // The stop comes before the log: nothing that follows can keep it from beginning.
+        // The stop comes first, so that nothing that follows can prevent it.
         let failed = TaskError { name: name.to_owned(), reason: reason.clone() };
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
         self.stop.begin();
@@ -181,14 +180,14 @@ impl Tasks {
     }
 }
 
-/// A guard of an essential task: should its supervision itself end without a result, the process stops.
-struct Watch {
+/// A guard of an essential task. If the supervising future is dropped without a result, the process stops.
+struct EssentialGuard {
     name: String,
     tasks: Tasks,
     is_over: bool,
 }
 
-impl Drop for Watch {
+impl Drop for EssentialGuard {
     fn drop(&mut self) {
         if !self.is_over && !self.tasks.stop.is_stopping() {
             self.tasks.ended(&self.name, Err("it was dropped".to_owned()));
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ends_after_the_stop_ended_well() {
+    async fn a_task_that_ends_after_the_stop_is_no_failure() {
         let tasks = Tasks::new(Stop::new());
         let stop = tasks.stop().clone();
         tasks.essential("api", async move {
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_runs_in_the_background_is_not_waited_for() {
+    async fn the_stop_does_not_wait_for_background_tasks() {
         let tasks = Tasks::new(Stop::new());
         tasks.background("admin", std::future::pending());
         tasks.stop().begin();
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_to_last_stops_the_process_when_it_ends() {
+    async fn a_lasting_task_that_ends_stops_the_process() {
         let tasks = Tasks::new(Stop::new());
         tasks.lasting("admin", async { panic!("ouch") });
         let failed = tasks.run_until_stopped(GRACE).await.unwrap_err();
@@ -253,12 +252,12 @@ mod tests {
     #[test]
     fn an_essential_task_that_is_dropped_stops_the_process() {
         let tasks = Tasks::new(Stop::new());
-        drop(tasks.concerned("feed".to_owned(), std::future::pending::<Result<(), Infallible>>()));
+        drop(tasks.supervise_essential("feed".to_owned(), std::future::pending::<Result<(), Infallible>>()));
         assert!(tasks.stop().is_stopping());
     }
 
     #[tokio::test]
-    async fn a_cut_ends_what_would_never_end() {
+    async fn a_stop_that_is_cut_short_ends_stuck_tasks() {
         let tasks = Tasks::new(Stop::new());
         tasks.spawn("stuck", std::future::pending());
         tasks.stop().cut();

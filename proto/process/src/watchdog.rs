@@ -1,4 +1,4 @@
-//! The watchdog: systemd hears that the process lives only while every part of it that must move does.
+//! The watchdog, which notifies systemd only while every monitored part of the process makes progress.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -9,14 +9,14 @@ use tracing::error;
 
 use crate::{Tasks, notify};
 
-/// The interval of the status that systemd gets, if it did not ask for a shorter one.
+/// The interval of notifications, unless systemd's watchdog needs a shorter one.
 const STATUS: Duration = Duration::from_secs(5);
 
-/// A part's sign of life. When it is dropped, the part has ended and is no longer waited for.
+/// The heartbeat of a monitored part. Dropping it ends the monitoring of the part.
 #[derive(Debug)]
 pub struct Pulse(Arc<AtomicU64>);
 
-/// The parts of the process that must move.
+/// The monitored parts of the process.
 #[derive(Debug, Default)]
 pub struct Watchdog(Vec<Part>);
 
@@ -28,29 +28,30 @@ struct Part {
 }
 
 impl Pulse {
-    /// Shows that the part moves.
+    /// Records that the part makes progress.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Watchdog {
-    /// Adds a part, which will beat several times a second.
+    /// Adds a part, which must beat several times per second.
     pub fn part(&mut self, name: String) -> Pulse {
-        // The first beat is given: it has yet to begin.
+        // The part has not begun yet, so that its first beat counts as given.
         let beats = Arc::new(AtomicU64::new(1));
         self.0.push(Part { name, beats: Arc::downgrade(&beats), seen: 0 });
         Pulse(beats)
     }
 
-    /// Tells systemd until the process ends that it lives, and how: `status` is one line. That this task runs says as
-    /// much of its own runtime.
+    /// Notifies systemd until the process ends, and sends the line `status` when it changes. The task also monitors its
+    /// own
+    /// runtime, because it stops with it.
     pub fn run(mut self, tasks: &Tasks, status: impl Fn() -> String + Send + 'static) {
         let timeout = notify::watchdog_timeout();
         let mut tick = interval(timeout.map_or(STATUS, |timeout| (timeout / 3).min(STATUS)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tasks.lasting("watchdog", async move {
-            let mut told = String::new();
+            let mut sent = String::new();
             loop {
                 tick.tick().await;
                 match self.stuck() {
@@ -60,15 +61,15 @@ impl Watchdog {
                     }
                 }
                 let line = status();
-                if line != told {
+                if line != sent {
                     notify::status(&line);
-                    told = line;
+                    sent = line;
                 }
             }
         });
     }
 
-    /// Returns a part that has not moved since the last call.
+    /// Returns a part that has made no progress since the last call.
     fn stuck(&mut self) -> Option<&str> {
         self.0.retain(|part| part.beats.strong_count() > 0);
         let mut stuck = None;
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_stops_moving_is_found_until_it_ends() {
+    fn a_stuck_part_is_found_until_it_ends() {
         let mut watchdog = Watchdog::default();
         let [one, two] = ["one", "two"].map(|name| watchdog.part(name.to_owned()));
         assert_eq!(watchdog.stuck(), None, "both have yet to begin");

@@ -1,4 +1,4 @@
-//! Secrets at rest: sealed with AES-256-GCM under one secret key, which is a file.
+//! Encryption of secrets at rest with AES-256-GCM and a secret key in a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,13 +12,13 @@ use zeroize::Zeroizing;
 
 /// The size of the secret key, in bytes.
 const KEY_LEN: usize = 32;
-/// The first byte of everything sealed: the way it was sealed.
+/// The version of the format, which is the first byte of every sealed secret.
 const FORMAT: u8 = 1;
 
-/// The key under which secrets are stored. Never shown by `Debug`.
+/// The key that encrypts stored secrets. `Debug` does not show it.
 pub struct SecretKey(RandomizedNonceKey);
 
-/// The secret key cannot be had.
+/// A secret key that cannot be loaded or created.
 #[derive(Debug, Error)]
 pub enum SecretKeyError {
     /// The file cannot be read.
@@ -31,7 +31,7 @@ pub enum SecretKeyError {
         /// The system's error.
         source: io::Error,
     },
-    /// The file does not exist and cannot be made.
+    /// The file does not exist and cannot be created.
     #[error("`{setting}`: cannot create {}: {source}", path.display())]
     Uncreatable {
         /// The setting that names it.
@@ -41,40 +41,40 @@ pub enum SecretKeyError {
         /// The system's error.
         source: io::Error,
     },
-    /// The file is no key.
+    /// The file does not have the size of a key.
     #[error("`{setting}`: {} has {len} bytes instead of {KEY_LEN}: restore the file; only if there is no copy, and nothing of what it sealed to lose, remove it and a new one is made", path.display())]
     WrongSize {
         /// The setting that names it.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// The size in bytes, or the first above the right one.
+        /// The size in bytes, of which at most one above the valid size is counted.
         len: usize,
     },
-    /// The cryptographic library refuses.
+    /// The cryptographic library rejects the key.
     #[error("the secret key cannot be used")]
     Unusable,
 }
 
-/// The key does not open a sealed secret for this name: another key sealed it, or it was changed.
+/// A sealed secret that cannot be decrypted: it was sealed with another key or name, or was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "it cannot be opened with this secret key: was it changed, or is `secret_key_file` (of a node: what is in `state_dir`) not the one that sealed it?"
 )]
 pub struct UnsealError;
 
-/// The cryptographic library refused to seal.
+/// The cryptographic library failed to encrypt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("sealing failed")]
 pub struct SealError;
 
 impl SecretKey {
-    /// Reads the key from `path`, which `setting` names; makes the file (mode 0600, random) if there is none. Blocks.
+    /// Reads the key from `path`, which `setting` names, or creates the file with a random key and mode 0600. Blocks.
     pub fn load_or_create(path: &Path, setting: &'static str) -> Result<Self, SecretKeyError> {
         match create(path) {
             Ok(key) => return Self::new(&key),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            // A folder that cannot be written to may well hold a key that can be read.
+            // A read-only directory may contain a readable key.
             Err(_) if path.exists() => {}
             Err(source) => {
                 return Err(SecretKeyError::Uncreatable { setting, path: path.to_owned(), source });
@@ -84,12 +84,12 @@ impl SecretKey {
         Self::new(&key)
     }
 
-    /// Makes a key of its bytes.
+    /// Makes a key from its bytes.
     pub fn new(key: &[u8; KEY_LEN]) -> Result<Self, SecretKeyError> {
         RandomizedNonceKey::new(&AES_256_GCM, key).map(Self).map_err(|_| SecretKeyError::Unusable)
     }
 
-    /// Seals `plain` so that it opens under `name` alone.
+    /// Encrypts `plain` and binds it to `name`.
     pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut text = Zeroizing::new(plain.to_vec());
         let aad = Aad::from(name.as_bytes());
@@ -97,7 +97,7 @@ impl SecretKey {
         Ok([&[FORMAT], nonce.as_ref().as_slice(), &text, tag.as_ref()].concat())
     }
 
-    /// Opens what [`SecretKey::seal`] made under the same name.
+    /// Decrypts a secret that [`SecretKey::seal`] made with the same name.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
         let (&[FORMAT], rest) = sealed.split_first_chunk::<1>().ok_or(UnsealError)? else {
             return Err(UnsealError);
@@ -122,11 +122,11 @@ fn create(path: &Path) -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
     aws_lc_rs::rand::fill(&mut *key).map_err(|_| io::Error::other("no randomness"))?;
     let written = file.write_all(&*key).and_then(|()| file.sync_all());
     if written.is_err() {
-        // A key that is not whole would be taken for a damaged one at the next start.
+        // A truncated file would be reported as a damaged key at the next start.
         let _ = std::fs::remove_file(path);
     }
     written?;
-    info!(path = %path.display(), "a new secret key was made: keep a copy of it, apart from what it seals");
+    info!(path = %path.display(), "secret key created: back it up, separately from the data that it encrypts");
     Ok(key)
 }
 
@@ -136,7 +136,7 @@ fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<[u8; KEY_LEN]>, 
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & 0o077 != 0 {
         let mode = format!("{:04o}", mode & 0o7777);
-        warn!(path = %path.display(), mode, "the secret key can be read by others: chmod 0600 it");
+        warn!(path = %path.display(), mode, "secret key file is readable by others: set its mode to 0600");
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_LEN + 1));
     file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_what_it_sealed_under_the_same_name_alone() {
+    fn a_secret_is_opened_only_with_its_key_and_name() {
         let sealed = key(1).seal("a.example", b"private").unwrap();
         assert!(!sealed.windows(7).any(|window| window == b"private"));
         assert_eq!(key(1).open("a.example", &sealed).unwrap().as_slice(), b"private");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_or_missing_byte_is_noticed() {
+    fn every_changed_or_missing_byte_is_detected() {
         let sealed = key(1).seal("a.example", b"private").unwrap();
         for i in 0..sealed.len() {
             let mut changed = sealed.clone();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_made_once_and_private() {
+    fn the_file_is_created_once_with_mode_0600() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret.key");
         let sealed = SecretKey::load_or_create(&path, "secret_key_file").unwrap().seal("n", b"x").unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_is_named_and_left_alone() {
+    fn an_invalid_file_is_reported_and_left_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret.key");
         for len in [0, KEY_LEN - 1, KEY_LEN + 1] {

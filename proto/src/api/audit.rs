@@ -1,4 +1,4 @@
-//! The audit's params and results.
+//! The params and results of the audit methods.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use crate::audit::AuditRecord;
 use crate::httpsig::Evidence;
 
-/// How many records one answer has at most.
+/// The maximum number of records in one result.
 pub const MAX_RECORDS: u32 = 500;
 
 /// Params of `audit.list`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditListParams {
-    /// How many records at most, up to 500; 50 if it is left out.
+    /// The maximum number of records, up to 500; 50 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Only records before the one with this id: the last of the page before.
+    /// Only records before the one with this id, which is the last of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// Only what this key asked for.
+    /// Only records of this caller's key id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
-    /// Only what was changed of this, such as `route/<uuid>`.
+    /// Only changes of this object, such as `route/<uuid>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
@@ -40,11 +40,12 @@ pub struct AuditList {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditExportParams {
-    /// Only records after the one with this id: the last of the page before.
+    /// Only records after the one with this id, which is the last of the previous page.
     #[serde(default)]
     pub after: u64,
-    /// How many records at most, up to 500, which it is if it is left out. The answer may have fewer: the last page is
-    /// the one without any.
+    /// The maximum number of records, up to 500; 500 if absent. A page may have fewer; only the page after the last one
+    /// is
+    /// empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -54,6 +55,6 @@ pub struct AuditExportParams {
 pub struct AuditExport {
     /// The records, oldest first.
     pub records: Vec<AuditRecord>,
-    /// The signed requests they came from, by their hash.
+    /// The signed requests of these records, by their hash.
     pub requests: BTreeMap<String, Evidence>,
 }

@@ -5,15 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::model;
 
-/// Params of `certificates.list`: what is left out selects nothing.
+/// Params of `certificates.list`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateListParams {
-    /// How many certificates at most, from 1 to 1000, which it is if it is left out. A page may have fewer, or none:
-    /// the last one is that without `next_cursor`.
+    /// The maximum number of certificates, from 1 to 1000; 1000 if absent. A page may have fewer, or none; only the
+    /// last
+    /// page has no `next_cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -29,60 +30,60 @@ pub struct CertificateRef {
 /// Result of `certificates.list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateList {
-    /// The certificates that the caller's routes need; the admin's list has all. By id.
+    /// The certificates of the caller's routes, sorted by id; for the admin, all certificates.
     pub certificates: Vec<CertificateView>,
     /// The `cursor` of the next page, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// A certificate, wanted or held. Its private key is never shown.
+/// A certificate that is issued or to be issued. Its private key is never shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateView {
-    /// Its id: its first host.
+    /// The certificate's id: its first host.
     pub id: String,
-    /// What it is, or will be, good for.
+    /// The host names that the certificate covers or will cover, wildcards included.
     pub names: Vec<String>,
-    /// Who issued it, or will.
+    /// The name of the configured issuer.
     pub issuer: String,
-    /// How it is with it.
+    /// The certificate's state.
     pub state: CertificateState,
-    /// When it begins (RFC 3339); absent until it is issued.
+    /// The start of its validity (RFC 3339); absent until it is issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<String>,
-    /// When it ends (RFC 3339); absent until it is issued.
+    /// The end of its validity (RFC 3339); absent until it is issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
-    /// When the next attempt to issue or renew it is due (RFC 3339).
+    /// The time of the next attempt to issue or renew it (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<String>,
-    /// How many attempts failed since the last that did not.
+    /// The number of failed attempts since the last successful one.
     #[serde(default)]
     pub failures: u32,
-    /// Why the last attempt failed, in the CA's own words where it was the CA.
+    /// The error of the last attempt; the CA's own message if the CA rejected it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// DNS records that are missing.
+    /// The DNS records that are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<DnsRecord>,
 }
 
-/// How it is with a certificate.
+/// The state of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateState {
-    /// It is served.
+    /// The certificate is served.
     Valid,
-    /// It is being issued for the first time.
+    /// The certificate is being issued for the first time.
     Waiting,
-    /// The last attempt failed; what was issued before, if anything, is served.
+    /// The last attempt failed. An earlier certificate that is still valid is served.
     Failing,
-    /// It has ended.
+    /// The certificate has expired.
     Expired,
 }
 
 impl CertificateState {
-    /// The word for it.
+    /// Returns the state as it is spelled in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,12 +98,12 @@ impl CertificateState {
 /// A DNS record to create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DnsRecord {
-    /// Its name, such as `_acme-challenge.app.example.org`.
+    /// The record's name, such as `_acme-challenge.app.example.org`.
     pub name: String,
-    /// Its type, such as `CNAME`.
+    /// The record's type, such as `CNAME`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its value.
+    /// The record's value.
     pub value: String,
 }
 
@@ -116,6 +117,6 @@ impl From<model::DnsRecord> for DnsRecord {
 /// Result of `certificates.root`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RootCertificate {
-    /// The root of the `internal` CA, in PEM.
+    /// The root certificate of the `internal` CA, in PEM.
     pub pem: String,
 }

@@ -1,4 +1,4 @@
-//! Waiting for the nodes, and how a host looks from each of them.
+//! Waiting for nodes to apply a version, and the state of a host on each node.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,27 +9,28 @@ use super::RouteView;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitParams {
-    /// The version that a mutation returned.
+    /// The version that the mutation returned.
     pub version: u64,
-    /// The id of a route of one's own in it: a node that cannot use it is told of.
+    /// The id of the caller's changed route. Nodes that reject it are reported in `rejects`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// How many nodes are known to have acknowledged it: any other number is answered at once.
+    /// The number of acknowledgements that the caller knows of. If the current number differs, the call returns at
+    /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<u64>,
-    /// Seconds to wait, 20 at most; without it the answer comes at once.
+    /// The maximum time to wait, in seconds, at most 20. With 0 the call returns at once.
     #[serde(default)]
     pub timeout: u64,
 }
 
-/// Result of `nodes.wait`. All is done when `acked` is `nodes` and there is one at least.
+/// Result of `nodes.wait`. The change is in use everywhere when `acked` equals `nodes` and is not 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitState {
-    /// How many nodes are connected.
+    /// The number of connected nodes.
     pub nodes: u64,
-    /// How many of them have acknowledged the version.
+    /// The number of connected nodes that have acknowledged the version.
     pub acked: u64,
-    /// Why the route cannot be used, for each node that cannot; the admin sees the nodes' names.
+    /// The reason of each node that rejects the route. For the admin, the nodes' names are included.
     pub rejects: Vec<String>,
 }
 
@@ -43,61 +44,61 @@ pub struct ExplainParams {
 
 /// Result of `routes.explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Explained {
-    /// The host.
+pub struct RouteExplanation {
+    /// The host name.
     pub host: String,
-    /// Its route, if there is one that exists for the caller.
+    /// The host's route; absent if there is none or the caller may not see it.
     pub route: Option<RouteView>,
-    /// The first thing that is wrong; none if all is well.
+    /// The first problem found; null if there is none.
     pub problem: Option<Problem>,
-    /// How the host looks from each connected node, just now.
-    pub nodes: Vec<NodeExplained>,
+    /// The current state of the host on each connected node.
+    pub nodes: Vec<NodeExplanation>,
 }
 
-/// Something that is wrong, and what to do.
+/// A problem and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// What.
+    /// The problem, in one sentence.
     pub message: String,
-    /// What to do next.
+    /// The next step for the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// How a host looks from one node.
+/// The state of a host on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NodeExplained {
+pub struct NodeExplanation {
     /// The node's name.
     pub node: String,
-    /// What it stands at; none if it did not answer.
+    /// The version that the node has applied; null if the node did not reply.
     pub version: Option<u64>,
-    /// What it would serve.
-    pub certificate: Option<CertificateSeen>,
-    /// The route's backends, each tried just now.
-    pub backends: Vec<BackendSeen>,
-    /// The first thing that is wrong there.
+    /// The certificate that the node serves for the host.
+    pub certificate: Option<ServedCertificateView>,
+    /// The route's backends, each probed for this call.
+    pub backends: Vec<BackendStatus>,
+    /// The first problem found on this node.
     pub problem: Option<Problem>,
 }
 
-/// A certificate that a node serves.
+/// A certificate as a node serves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CertificateSeen {
-    /// Its id.
+pub struct ServedCertificateView {
+    /// The certificate's id.
     pub id: String,
-    /// When it expires (RFC 3339).
+    /// The end of its validity (RFC 3339).
     pub not_after: String,
-    /// SHA-256 of the leaf, in hex.
+    /// The SHA-256 hash of the leaf certificate's DER, in hex.
     pub fingerprint: String,
 }
 
-/// A backend, seen from a node.
+/// The status of a backend on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BackendSeen {
-    /// Its address.
+pub struct BackendStatus {
+    /// The backend's address.
     pub backend: String,
-    /// Whether it answers and is used.
+    /// True if the backend is reachable and in use.
     pub up: bool,
-    /// Why not.
+    /// The reason that the backend is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 envelopes and the error codes, the specification's and ours.
+//! JSON-RPC 2.0 envelopes and error codes, those of the specification and the gateway's own.
 
 use std::borrow::Cow;
 
@@ -6,83 +6,83 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A request as a client writes it.
+/// A request, as a client serializes it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Request<'a, P> {
     /// Always `"2.0"`.
     pub jsonrpc: &'static str,
-    /// The method's name.
+    /// The name of the method.
     pub method: &'a str,
-    /// Its params, by name.
+    /// The params, by name.
     pub params: P,
-    /// Names the answer.
+    /// The id that the response repeats.
     pub id: u64,
 }
 
-/// A response as a client reads it.
+/// A response, as a client deserializes it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Response {
-    /// Present on success.
+    /// The result of a successful call.
     #[serde(default)]
     pub result: Option<Box<RawValue>>,
-    /// Present on failure.
+    /// The error of a failed call.
     #[serde(default)]
     pub error: Option<ErrorObject>,
 }
 
-/// An error as it goes on the wire.
+/// A JSON-RPC error object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorObject {
-    /// One of [`code`].
+    /// The error code, one of [`code`].
     pub code: i64,
-    /// What was wrong, for a person.
+    /// The error message, for people.
     pub message: Cow<'static, str>,
-    /// What was wrong, for a program and in more detail.
+    /// The error in detail, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<ErrorData>,
 }
 
-/// The `data` of our errors.
+/// The `data` of an error object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorData {
     /// A stable word for the kind of error, such as `host_taken`.
     pub kind: Cow<'static, str>,
-    /// The param that is at fault.
+    /// The name of the invalid param, header or signature field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<Cow<'static, str>>,
-    /// What to do next.
+    /// The next step for the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Cow<'static, str>>,
-    /// When to try again, in seconds from now; with `rate_limited`.
+    /// The time until a retry can succeed, in seconds; with `rate_limited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// Anything else a newer controlplane says.
+    /// Other fields, which a newer controlplane may send.
     #[serde(flatten, default)]
     pub more: serde_json::Map<String, Value>,
 }
 
-/// The error codes.
+/// The JSON-RPC error codes.
 pub mod code {
-    /// The body is no JSON.
+    /// The body is not valid JSON.
     pub const PARSE_ERROR: i64 = -32700;
-    /// The JSON is no request.
+    /// The JSON is not a valid request object.
     pub const INVALID_REQUEST: i64 = -32600;
-    /// There is no such method.
+    /// The method does not exist.
     pub const METHOD_NOT_FOUND: i64 = -32601;
-    /// The params do not fit the method.
+    /// The params are invalid.
     pub const INVALID_PARAMS: i64 = -32602;
-    /// Our fault.
+    /// The gateway failed to process the call.
     pub const INTERNAL_ERROR: i64 = -32603;
-    /// The request is not signed, or not well.
+    /// The request has no valid signature.
     pub const UNAUTHENTICATED: i64 = -32001;
-    /// The caller may not do that.
+    /// The caller has no permission.
     pub const FORBIDDEN: i64 = -32003;
-    /// There is no such thing.
+    /// The object does not exist.
     pub const NOT_FOUND: i64 = -32004;
-    /// It clashes with what is there.
+    /// The call conflicts with the current state.
     pub const CONFLICT: i64 = -32009;
-    /// Too much.
+    /// The request is too large.
     pub const TOO_LARGE: i64 = -32013;
-    /// Not now.
+    /// The call cannot be processed now; a later retry can succeed.
     pub const UNAVAILABLE: i64 = -32050;
 }

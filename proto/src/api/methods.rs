@@ -1,4 +1,4 @@
-//! The methods' names, params and results.
+//! The names of the API's methods, and the params and results of the route and system methods.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,13 @@ use uuid::Uuid;
 use super::DnsRecord;
 use crate::model::{Mode, RouteOptions, RouteOptionsPatch};
 
-/// The methods' names.
+/// The names of the API's methods.
 pub mod method {
     use crate::audit::action;
 
     /// Creates a route.
     pub const ROUTES_CREATE: &str = action::ROUTES_CREATE;
-    /// Lists the caller's routes, the admin's list has all.
+    /// Lists the caller's routes; for the admin, all routes.
     pub const ROUTES_LIST: &str = "routes.list";
     /// Shows one route.
     pub const ROUTES_GET: &str = "routes.get";
@@ -21,7 +21,7 @@ pub mod method {
     pub const ROUTES_UPDATE: &str = action::ROUTES_UPDATE;
     /// Deletes one route.
     pub const ROUTES_DELETE: &str = action::ROUTES_DELETE;
-    /// Tells how a host looks from every node.
+    /// Reports the state of a host on every node.
     pub const ROUTES_EXPLAIN: &str = "routes.explain";
     /// Suspends a user.
     pub const ADMIN_SUSPEND: &str = action::ADMIN_SUSPEND;
@@ -31,33 +31,33 @@ pub mod method {
     pub const ADMIN_USERS: &str = "admin.users";
     /// Sets a user's quotas.
     pub const ADMIN_QUOTA: &str = action::ADMIN_QUOTA;
-    /// Lists the certificates of the caller's routes, the admin's list has all.
+    /// Lists the certificates of the caller's routes; for the admin, all certificates.
     pub const CERTIFICATES_LIST: &str = "certificates.list";
     /// Shows one certificate.
     pub const CERTIFICATES_GET: &str = "certificates.get";
     /// Renews one certificate now.
     pub const CERTIFICATES_RENEW: &str = action::CERTIFICATES_RENEW;
-    /// The root of the `internal` CA.
+    /// Returns the root certificate of the `internal` CA.
     pub const CERTIFICATES_ROOT: &str = "certificates.root";
-    /// Lists what was changed: one's own changes, the admin's list has all.
+    /// Lists the caller's changes; for the admin, all changes.
     pub const AUDIT_LIST: &str = "audit.list";
-    /// The audit with the signed requests, page by page.
+    /// Returns the audit log with the signed requests, in pages.
     pub const AUDIT_EXPORT: &str = "audit.export";
     /// Lists the nodes.
     pub const NODES_LIST: &str = "nodes.list";
-    /// Makes a join token for a new node.
+    /// Creates a join token for a new node.
     pub const NODES_INVITE: &str = action::NODES_INVITE;
-    /// Revokes a node.
+    /// Removes a node and revokes its certificate.
     pub const NODES_REMOVE: &str = action::NODES_REMOVE;
-    /// Has a node drained, or not any more.
+    /// Switches the draining of a node on or off.
     pub const NODES_DRAIN: &str = action::NODES_DRAIN;
-    /// Waits until the nodes hold a version.
+    /// Waits until the nodes have applied a version.
     pub const NODES_WAIT: &str = "nodes.wait";
-    /// Says whether the controlplane works.
+    /// Reports the health of the controlplane.
     pub const HEALTH: &str = "health";
-    /// Says which build it is.
+    /// Returns the controlplane's version.
     pub const VERSION: &str = "version";
-    /// The OpenRPC document.
+    /// Returns the OpenRPC document.
     pub const DISCOVER: &str = "rpc.discover";
 }
 
@@ -65,24 +65,25 @@ pub mod method {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteCreate {
-    /// A fully qualified host name of one's own, such as `app.example.org`.
+    /// A fully qualified host name of the caller's, such as `app.example.org`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fqdn: Option<String>,
     /// One label below the base domain, such as `myapp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subdomain: Option<String>,
-    /// 1 to 32 backends, each `[v6]:port` on the overlay.
+    /// The backends, from 1 to 32, each as `[v6]:port` on the overlay.
     pub backends: Vec<String>,
-    /// `passthrough` needs `fqdn`.
+    /// The TLS mode; `passthrough` requires `fqdn`.
     #[serde(default)]
     pub mode: Mode,
-    /// Everything else a route says.
+    /// The route options.
     #[serde(flatten)]
     pub options: RouteOptions,
-    /// An id made by the client: a retry with the same id and content returns the same route.
+    /// An id chosen by the client. A retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
-    /// Checks everything and shows the route as it would be, and does nothing; it counts among the changes of the minute.
+    /// If true, the call checks everything and returns the resulting route without a change. It counts towards the rate
+    /// limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }
@@ -101,36 +102,37 @@ pub struct RouteRef {
 pub struct RouteDelete {
     /// The route's id.
     pub id: String,
-    /// Refuses the deletion if the route is at another version by now.
+    /// The expected version of the route. If it has another one by now, the call fails with `stale_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
 }
 
-/// Params of `routes.update`: what is left out stays as it is.
+/// Params of `routes.update`. Absent fields remain unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteUpdate {
     /// The route's id.
     pub id: String,
-    /// Another fully qualified host.
+    /// The new fully qualified host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fqdn: Option<String>,
-    /// Another label below the base domain.
+    /// The new label below the base domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subdomain: Option<String>,
-    /// All its backends from now on.
+    /// The new backends, which replace all previous ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<Vec<String>>,
-    /// The other mode.
+    /// The new TLS mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Changes of options; `null` gives one its default again.
+    /// The changed options; `null` resets an option to its default.
     #[serde(flatten)]
     pub options: RouteOptionsPatch,
-    /// Refuses the update if the route is at another version by now.
+    /// The expected version of the route. If it has another one by now, the call fails with `stale_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
-    /// Checks everything and shows the route as it would be, and does nothing; it counts among the changes of the minute.
+    /// If true, the call checks everything and returns the resulting route without a change. It counts towards the rate
+    /// limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }
@@ -138,49 +140,49 @@ pub struct RouteUpdate {
 /// A route as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteView {
-    /// Its id, a UUID.
+    /// The route's id, a UUID.
     pub id: String,
-    /// The key id of its owner.
+    /// The key id of the route's owner.
     pub owner: String,
-    /// Its host.
+    /// The route's host name.
     pub host: String,
-    /// How its TLS is treated.
+    /// The TLS mode.
     pub mode: Mode,
-    /// Where it goes.
+    /// The backends.
     pub backends: Vec<String>,
-    /// Everything else it says; what has its default may be left out.
+    /// The route options; those with their default value may be absent.
     #[serde(flatten)]
     pub options: RouteOptions,
-    /// Whether it is served.
+    /// The state of the route.
     pub state: RouteState,
-    /// Why it is not, where more is known than its state says.
+    /// The reason that the route is not served, if more is known than its state says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// DNS records that its owner has to create first.
+    /// The DNS records that the owner has to create first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<DnsRecord>,
-    /// The store's revision at its last change.
+    /// The store's revision of its last change.
     pub version: u64,
-    /// When it was created (RFC 3339).
+    /// The time of its creation (RFC 3339).
     pub created_at: String,
-    /// When it last changed (RFC 3339).
+    /// The time of its last change (RFC 3339).
     pub updated_at: String,
 }
 
-/// Whether a route is served.
+/// The state of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteState {
-    /// It is on the feed.
+    /// The route is served.
     Active,
-    /// It waits for its certificate.
+    /// The route is not served until its certificate is issued.
     WaitingForCertificate,
-    /// Its owner is suspended.
+    /// The route is not served because its owner is suspended.
     Suspended,
 }
 
 impl RouteState {
-    /// The word for it.
+    /// Returns the state in plain words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -194,9 +196,9 @@ impl RouteState {
 /// Result of `health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
-    /// `ok`, or what is wrong.
+    /// `ok`, or a description of the problem.
     pub status: String,
-    /// How many nodes are connected.
+    /// The number of connected nodes.
     pub nodes: u64,
 }
 
@@ -205,9 +207,9 @@ pub struct Health {
 pub struct BuildInfo {
     /// The program's name.
     pub name: String,
-    /// Its version.
+    /// The program's version.
     pub version: String,
-    /// The domain below which every `subdomain` is, where there is one.
+    /// The base domain of every `subdomain`; absent if none is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_domain: Option<String>,
 }

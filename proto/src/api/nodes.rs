@@ -1,4 +1,4 @@
-//! Nodes as the API shows them, and what may be done to them.
+//! The params and results of the node methods.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,62 +6,62 @@ use serde::{Deserialize, Serialize};
 /// Result of `nodes.list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeList {
-    /// The store's revision now.
+    /// The store's current revision.
     pub version: u64,
-    /// The nodes that are connected, were, or joined; by name.
+    /// The nodes that have joined or were ever connected, sorted by name.
     pub nodes: Vec<NodeView>,
 }
 
-/// A node as the API shows it.
+/// The state of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeView {
-    /// Its name.
+    /// The name.
     pub node: String,
-    /// Its build; empty until it has connected.
+    /// The node's build; empty until it has connected.
     pub build: String,
-    /// Whether it is connected.
+    /// True if the node is connected.
     pub connected: bool,
-    /// When that was last otherwise (RFC 3339); empty if it never was.
+    /// The time at which `connected` last changed (RFC 3339); empty if the node never connected.
     pub since: String,
-    /// The version it last acknowledged.
+    /// The version that the node last acknowledged.
     pub version: u64,
-    /// What it could not use.
+    /// The resources that the node rejected.
     pub rejects: Vec<Reject>,
-    /// Where it comes from: an address, or `unix`; empty until it has connected.
+    /// The node's address, or `unix`; empty until it has connected.
     #[serde(default)]
     pub address: String,
-    /// How many revisions it is behind the store.
+    /// The number of revisions that the node is behind the store.
     #[serde(default)]
     pub lag: u64,
-    /// Its open connections, as it last said.
+    /// The number of open client connections, as last reported.
     #[serde(default)]
     pub connections: u64,
-    /// The requests it has answered since its start, as it last said.
+    /// The number of requests served since the node's start, as last reported.
     #[serde(default)]
     pub requests: u64,
-    /// How many backends are out, as it sees them.
+    /// The number of backends that are down as seen from the node.
     #[serde(default)]
     pub backends_down: u64,
-    /// Whether it is to be drained.
+    /// True if the operator wants the node drained.
     #[serde(default)]
     pub drained: bool,
-    /// Whether it drains, as it last said.
+    /// True if the node drains, as last reported.
     #[serde(default)]
     pub draining: bool,
-    /// Whether it was removed: its certificate is refused.
+    /// True if the node was removed; its certificate is then refused.
     #[serde(default)]
     pub removed: bool,
-    /// When its certificate ends (RFC 3339); absent if it has none.
+    /// The end of the validity of its certificate (RFC 3339); absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<String>,
 }
 
-/// A resource that a node could not use.
+/// A resource that a node rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reject {
-    /// Its name.
+    /// The name.
     pub resource: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -69,12 +69,12 @@ pub struct Reject {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeInvite {
-    /// What the node will be called.
+    /// The name of the new node.
     pub node: String,
-    /// Where it finds the controlplane, `host:port`; the one of `[feed] address` if it is left out.
+    /// The controlplane's address for the node, as `host:port`; that of `[feed] address` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// How long the token is good, in seconds: 60 to 604800; an hour if it is left out.
+    /// The validity of the token, in seconds from 60 to 604800; one hour if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
 }
@@ -82,13 +82,13 @@ pub struct NodeInvite {
 /// Result of `nodes.invite`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeInvitation {
-    /// What the node will be called.
+    /// The name of the new node.
     pub node: String,
-    /// What it joins with, once: a secret that is not shown again.
+    /// The join token, which can be used once: a secret that is not shown again.
     pub token: String,
-    /// Where it will find the controlplane.
+    /// The controlplane's address for the node.
     pub address: String,
-    /// Until when the token is good (RFC 3339).
+    /// The time at which the token expires (RFC 3339).
     pub expires_at: String,
 }
 
@@ -112,7 +112,7 @@ pub struct NodeRef {
 pub struct NodeDrain {
     /// The node's name.
     pub node: String,
-    /// Whether it is to be drained: it takes no new visitors and says that it is not ready.
+    /// True to drain the node: it accepts no new clients and reports that it is not ready.
     pub drain: bool,
 }
 
@@ -121,10 +121,10 @@ pub struct NodeDrain {
 pub struct NodeState {
     /// The node's name.
     pub node: String,
-    /// Whether it is to be drained.
+    /// True if the operator wants the node drained.
     pub drained: bool,
-    /// Whether it was removed.
+    /// True if the node was removed.
     pub removed: bool,
-    /// The store's revision now.
+    /// The store's current revision.
     pub version: u64,
 }

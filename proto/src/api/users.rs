@@ -1,4 +1,4 @@
-//! Users as the API shows them, and what the admin may do with them.
+//! The params and results of the user methods.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,16 +13,17 @@ pub struct UserRef {
     pub user: String,
 }
 
-/// Params of `admin.suspend`. For a user who is suspended already, reason and end are these from now on.
+/// Params of `admin.suspend`. If the user is already suspended, reason and end are replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserSuspend {
     /// The user's key id, such as `user1.pub`.
     pub user: String,
-    /// Why, for the user to read: one line of up to 200 characters.
+    /// The reason, shown to the user: one line of at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it ends by itself (RFC 3339, in the future); if it is left out, with `admin.unsuspend` only.
+    /// The time at which the suspension ends automatically (RFC 3339, in the future). If absent, only `admin.unsuspend`
+    /// ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }
@@ -32,41 +33,41 @@ pub struct UserSuspend {
 pub struct UserState {
     /// The user's key id.
     pub user: String,
-    /// Whether they are suspended now.
+    /// True if the user is suspended.
     pub suspended: bool,
-    /// Why, since when and until when.
+    /// The suspension; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<SuspensionView>,
-    /// How many routes they own.
+    /// The number of routes that the user owns.
     pub routes: u64,
-    /// The store's revision now.
+    /// The store's current revision.
     pub version: u64,
 }
 
-/// A suspension as the API shows it.
+/// A suspension of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SuspensionView {
-    /// Why.
+    /// The reason; absent if none was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it began (RFC 3339).
+    /// The time at which the suspension began (RFC 3339).
     pub since: String,
-    /// When it ends by itself (RFC 3339); absent if it does not.
+    /// The time at which the suspension ends automatically (RFC 3339); absent if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }
 
-/// Params of `admin.users`: what is left out selects nothing.
+/// Params of `admin.users`. An absent filter selects every user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserListParams {
-    /// Only users who are suspended, or who are not.
+    /// Only users who are suspended (true) or who are not (false).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<bool>,
-    /// How many users at most, from 1 to 1000, which it is if it is left out.
+    /// The maximum number of users, from 1 to 1000; 1000 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// The `next_cursor` of the page before, whose params are to be given again.
+    /// The `next_cursor` of the previous page; the other params must be the same as for that page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -74,46 +75,46 @@ pub struct UserListParams {
 /// Result of `admin.users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserList {
-    /// The users who ever created a route or were spoken of here, by key id.
+    /// The users who ever created a route or were named in an `admin` call, sorted by key id.
     pub users: Vec<UserView>,
     /// The `cursor` of the next page, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// A user as the API shows them.
+/// The state of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserView {
     /// The user's key id.
     pub user: String,
-    /// When the gateway first saw them (RFC 3339).
+    /// The time at which the gateway first recorded the user (RFC 3339).
     pub first_seen: String,
-    /// Whether they are suspended.
+    /// True if the user is suspended.
     pub suspended: bool,
-    /// Why, since when and until when.
+    /// The suspension; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<SuspensionView>,
-    /// How many routes they own.
+    /// The number of routes that the user owns.
     pub routes: u64,
-    /// How many backends these have together.
+    /// The number of backends in all these routes together.
     pub backends: u64,
-    /// What they may have, the gateway's defaults included.
+    /// The user's quotas, with the gateway's defaults applied.
     pub quota: QuotaView,
 }
 
-/// What a user may have; `null` is no limit.
+/// The quotas of a user; `null` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaView {
-    /// How many routes.
+    /// The maximum number of routes.
     pub routes: Option<u32>,
-    /// How many backends, in all routes together.
+    /// The maximum number of backends in all routes together.
     pub backends: Option<u32>,
-    /// How many calls that change something, in a minute.
+    /// The maximum number of mutations per minute.
     pub mutations_per_minute: Option<u32>,
 }
 
-/// Reads a field that may be left out, or be `null`, which is something else.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+/// Deserializes a present field, so that `null` (`Some(None)`) differs from an absent field (`None`).
+fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -121,21 +122,21 @@ where
     Option::deserialize(deserializer).map(Some)
 }
 
-/// Params of `admin.quota`: what is left out stays as it is, `null` brings the gateway's default back. What a user has
-/// already stays, also over the quota.
+/// Params of `admin.quota`. Absent fields remain unchanged; `null` restores the gateway's default. Lowering a quota
+/// removes nothing that the user already has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserQuota {
     /// The user's key id, such as `user1.pub`.
     pub user: String,
-    /// How many routes they may have.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    /// The maximum number of routes.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub routes: Option<Option<Limit>>,
-    /// How many backends, in all routes together.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    /// The maximum number of backends in all routes together.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub backends: Option<Option<Limit>>,
-    /// How many calls that change something, in a minute.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    /// The maximum number of mutations per minute.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub mutations_per_minute: Option<Option<Limit>>,
 }
 
@@ -143,30 +144,30 @@ pub struct UserQuota {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number, \"none\" for no limit, or null for the gateway's default")]
 pub enum Limit {
-    /// This many at most.
-    Most(u32),
-    /// As many as they like.
-    Without(NoLimit),
+    /// At most this number.
+    AtMost(u32),
+    /// No limit.
+    Unlimited(UnlimitedWord),
 }
 
-/// The word for no limit.
+/// The word `none`, for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum NoLimit {
+pub enum UnlimitedWord {
     /// No limit.
     None,
 }
 
 impl Limit {
     /// No limit.
-    pub const NONE: Self = Self::Without(NoLimit::None);
+    pub const NONE: Self = Self::Unlimited(UnlimitedWord::None);
 
-    /// The number, if there is one.
+    /// Returns the number; `None` if there is no limit.
     #[must_use]
     pub const fn number(self) -> Option<u32> {
         match self {
-            Self::Most(most) => Some(most),
-            Self::Without(NoLimit::None) => None,
+            Self::AtMost(most) => Some(most),
+            Self::Unlimited(UnlimitedWord::None) => None,
         }
     }
 }
@@ -189,12 +190,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quota_is_a_number_none_the_default_or_left_alone() {
+    fn a_quota_can_be_set_lifted_reset_or_left_unchanged() {
         let read = |text: &str| serde_json::from_str::<UserQuota>(text);
         for (text, routes) in [
             (r#"{"user":"u"}"#, None),
             (r#"{"user":"u","routes":null}"#, Some(None)),
-            (r#"{"user":"u","routes":0}"#, Some(Some(Limit::Most(0)))),
+            (r#"{"user":"u","routes":0}"#, Some(Some(Limit::AtMost(0)))),
             (r#"{"user":"u","routes":"none"}"#, Some(Some(Limit::NONE))),
         ] {
             let quota = read(text).unwrap();

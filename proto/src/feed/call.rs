@@ -1,4 +1,4 @@
-//! API requests and DNS questions that travel through a node: generated types in, ours out, and the reverse.
+//! Conversions between wire and domain types for API requests and DNS queries that a node forwards.
 
 use std::net::IpAddr;
 
@@ -6,15 +6,15 @@ use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use super::convert::InvalidMessage;
+use super::convert::InvalidMessageError;
 use super::resource::{ApiCall, ApiReply, Question};
 use super::wire;
 
 impl TryFrom<wire::CallRequest> for ApiCall {
-    type Error = InvalidMessage;
+    type Error = InvalidMessageError;
 
-    fn try_from(call: wire::CallRequest) -> Result<Self, InvalidMessage> {
-        let bad = InvalidMessage::Call;
+    fn try_from(call: wire::CallRequest) -> Result<Self, InvalidMessageError> {
+        let bad = InvalidMessageError::Call;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(call.authority.parse::<Authority>().map_err(|_| bad("authority"))?);
@@ -43,12 +43,12 @@ impl From<ApiCall> for wire::CallRequest {
 }
 
 impl TryFrom<wire::CallResponse> for ApiReply {
-    type Error = InvalidMessage;
+    type Error = InvalidMessageError;
 
-    fn try_from(reply: wire::CallResponse) -> Result<Self, InvalidMessage> {
+    fn try_from(reply: wire::CallResponse) -> Result<Self, InvalidMessageError> {
         let status = u16::try_from(reply.status).ok().and_then(|code| StatusCode::from_u16(code).ok());
         let mut response = http::Response::new(reply.body);
-        *response.status_mut() = status.ok_or(InvalidMessage::Call("status"))?;
+        *response.status_mut() = status.ok_or(InvalidMessageError::Call("status"))?;
         *response.headers_mut() = read_headers(reply.headers)?;
         Ok(response)
     }
@@ -62,11 +62,11 @@ impl From<ApiReply> for wire::CallResponse {
 }
 
 impl TryFrom<wire::ResolveRequest> for Question {
-    type Error = InvalidMessage;
+    type Error = InvalidMessageError;
 
-    fn try_from(asked: wire::ResolveRequest) -> Result<Self, InvalidMessage> {
-        let client = asked.client.parse().map_err(|_| InvalidMessage::Call("client address"))?;
-        Ok(Self { message: asked.message, client, tcp: asked.tcp })
+    fn try_from(request: wire::ResolveRequest) -> Result<Self, InvalidMessageError> {
+        let client = request.client.parse().map_err(|_| InvalidMessageError::Call("client address"))?;
+        Ok(Self { message: request.message, client, tcp: request.tcp })
     }
 }
 
@@ -76,14 +76,14 @@ impl From<Question> for wire::ResolveRequest {
     }
 }
 
-fn read_headers(headers: Vec<wire::Header>) -> Result<HeaderMap, InvalidMessage> {
+fn read_headers(headers: Vec<wire::Header>) -> Result<HeaderMap, InvalidMessageError> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(header.value);
         match (name, value) {
             (Ok(name), Ok(value)) => map.append(name, value),
-            (Err(_), _) | (_, Err(_)) => return Err(InvalidMessage::Call("header")),
+            (Err(_), _) | (_, Err(_)) => return Err(InvalidMessageError::Call("header")),
         };
     }
     Ok(map)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_api_call_comes_back() {
+    fn an_api_call_survives_the_round_trip() {
         let request = http::Request::post("https://gw.example:8443/rpc?x=1")
             .header("x-a", "1")
             .header("x-a", "2")
@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn a_question_comes_back() {
+    fn a_dns_question_survives_the_round_trip() {
         let message = Bytes::from_static(b"\x12\x34");
         let question = Question { message, client: "192.0.2.1".parse().unwrap(), tcp: true };
         let written = wire::ResolveRequest::from(question.clone());
         assert_eq!(Question::try_from(written.clone()), Ok(question));
-        let nobody = wire::ResolveRequest { client: "x".into(), ..written };
-        assert!(Question::try_from(nobody).is_err());
+        let invalid = wire::ResolveRequest { client: "x".into(), ..written };
+        assert!(Question::try_from(invalid).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The only place that touches generated types: wire messages in, domain types out, and the reverse.
+//! Conversions between the wire messages of the feed, which are generated types, and domain types.
 
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -8,53 +8,53 @@ mod report;
 mod resources;
 pub mod stored;
 
-pub use self::error::InvalidMessage;
+pub use self::error::InvalidMessageError;
 use super::report::{BackendHealth, Explanation};
-use super::resource::{Held, Resource, ResourceName};
+use super::resource::{FeedVersion, Resource, ResourceName};
 use super::wire;
 use crate::model::{Host, Prefixes, ProcessListeners};
 
-/// A message that a node got.
+/// A message from the controlplane to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToNode {
-    /// A batch begins; `full` means that what it does not name is dropped.
+    /// The start of a batch.
     Begin {
-        /// Whether it names everything there is.
+        /// True if the batch contains every resource; the node then drops all others.
         full: bool,
     },
-    /// A resource to hold. Boxed: a certificate is large.
+    /// A resource to add or replace. Boxed, because a certificate is large.
     Put(Box<Resource>),
-    /// A resource that cannot be used, by name, and why.
-    Unusable(String, InvalidMessage),
-    /// A resource to drop. In a full batch, which drops what it does not name, this says that connections are cut.
+    /// The name of a resource that this build cannot use, and the error.
+    Unusable(String, InvalidMessageError),
+    /// A resource to drop. In a full batch it only requests that the resource's connections are closed.
     Remove {
-        /// Which.
+        /// The name of the resource.
         name: ResourceName,
-        /// Whether its connections are cut at once.
+        /// True if its connections are closed at once.
         at_once: bool,
     },
-    /// The batch ends here: apply it.
-    End(Held),
-    /// The controlplane lives.
+    /// The end of a batch, which the node then applies.
+    End(FeedVersion),
+    /// A heartbeat of the controlplane.
     Heartbeat,
-    /// Whether the operator wants the node drained.
+    /// The operator's directive for the node.
     Directive {
-        /// Whether.
+        /// True if the node is to be drained.
         drain: bool,
     },
-    /// A question how a host looks from here.
+    /// A request for the state of a host on the node.
     Explain {
-        /// Comes back in the answer.
+        /// The id of the request, which the reply repeats.
         id: u64,
-        /// The host.
+        /// The host name.
         host: Host,
     },
-    /// Something a newer controlplane says.
+    /// A message of a newer controlplane that this build does not know.
     Unknown,
 }
 
 impl ToNode {
-    /// Reads a wire message. `allowed` bounds the backends that are taken.
+    /// Converts a wire message. Routes with a backend outside `allowed` become [`Unusable`](Self::Unusable).
     #[must_use]
     pub fn read(message: wire::FeedMessage, allowed: &Prefixes) -> Self {
         use wire::feed_message::Message;
@@ -72,7 +72,7 @@ impl ToNode {
                 Ok(name) => Self::Remove { name, at_once: remove.at_once },
                 Err(()) => Self::Unknown,
             },
-            Some(Message::End(end)) => Self::End(Held { epoch: end.epoch, version: end.version }),
+            Some(Message::End(end)) => Self::End(FeedVersion { epoch: end.epoch, version: end.version }),
             Some(Message::Heartbeat(_)) => Self::Heartbeat,
             Some(Message::Directive(directive)) => Self::Directive { drain: directive.drain },
             Some(Message::Explain(explain)) => match Host::parse(&explain.host) {
@@ -83,7 +83,7 @@ impl ToNode {
         }
     }
 
-    /// Writes the message for the wire.
+    /// Converts the message to its wire form.
     #[must_use]
     pub fn write(&self) -> wire::FeedMessage {
         use wire::feed_message::Message;
@@ -112,47 +112,47 @@ impl ToNode {
     }
 }
 
-/// A message that the controlplane got.
+/// A message from a node to the controlplane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromNode {
-    /// Who is there and what it holds.
+    /// The first message of a stream.
     Hello {
         /// The node's name.
         node: String,
-        /// Its version.
+        /// The version of the node's build.
         build: String,
-        /// What it stands at; `None` on a cold start.
-        held: Option<Held>,
+        /// The version that the node has applied; `None` on a cold start.
+        held: Option<FeedVersion>,
     },
-    /// The batch that ended with this version is in use.
+    /// The acknowledgement of the batch that ended with this version.
     Ack(u64),
-    /// One resource of a batch cannot be used.
+    /// The rejection of one resource of a batch.
     Reject {
-        /// The version the batch ended with.
+        /// The version at the end of the batch.
         version: u64,
-        /// Its name, as the controlplane sent it.
+        /// The resource's name, as the controlplane sent it.
         resource: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The node lives.
+    /// A heartbeat of the node.
     Heartbeat,
-    /// How the node does.
+    /// The load of the node.
     Status {
-        /// Open connections.
+        /// The number of open client connections.
         connections: u64,
-        /// Requests answered since the start.
+        /// The number of requests served since the node's start.
         requests: u64,
-        /// Whether it drains.
+        /// True if the node drains.
         draining: bool,
     },
-    /// Backends whose health changed; the first of a stream names all that are down.
+    /// The backends whose health changed. The first message of a stream contains all that are down.
     Health(Vec<BackendHealth>),
-    /// The answer to an Explain. Boxed: it is rare.
+    /// The reply to [`ToNode::Explain`]. Boxed, because it is rare.
     Explanation(Box<Explanation>),
     /// The listeners of the node.
     Listeners(ProcessListeners),
-    /// Something a newer node says.
+    /// A message of a newer node that this build does not know.
     Unknown,
 }
 
@@ -163,7 +163,7 @@ impl From<wire::NodeMessage> for FromNode {
             Some(Message::Hello(hello)) => Self::Hello {
                 node: hello.node,
                 build: hello.build,
-                held: hello.held.map(|held| Held { epoch: held.epoch, version: held.version }),
+                held: hello.held.map(|held| FeedVersion { epoch: held.epoch, version: held.version }),
             },
             Some(Message::Ack(ack)) => Self::Ack(ack.version),
             Some(Message::Reject(r)) => {

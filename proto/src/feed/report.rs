@@ -1,38 +1,38 @@
-//! What a node says of itself and of the backends as it sees them.
+//! The reports of a node: the health of backends, and the state of one host.
 
 use crate::model::{Backend, CertificateId, RouteId};
 
-/// A backend's health, seen from one node.
+/// The health of a backend, as seen from one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendHealth {
-    /// Which.
+    /// The backend.
     pub backend: Backend,
-    /// Why it is down; `None`: it is up.
+    /// The reason that the backend is down; `None` if it is up.
     pub down: Option<String>,
 }
 
-/// How a host looks from one node.
+/// The state of one host on one node, in reply to [`ToNode::Explain`](super::ToNode::Explain).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The number of the question.
+    /// The id of the request.
     pub id: u64,
-    /// What the node stands at.
+    /// The version that the node has applied.
     pub version: u64,
     /// The host's route, if the node has one.
     pub route: Option<RouteId>,
-    /// What it serves for the host, if it has something.
+    /// The certificate that the node serves for the host, if there is one.
     pub certificate: Option<ServedCertificate>,
-    /// Its backends, each dialled just now.
+    /// The route's backends, each probed for this reply.
     pub backends: Vec<BackendHealth>,
 }
 
-/// A certificate in use.
+/// A certificate in use on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServedCertificate {
-    /// Its id.
+    /// The certificate's id.
     pub id: CertificateId,
-    /// When it expires, in Unix seconds.
+    /// The end of its validity, in Unix seconds.
     pub not_after: i64,
-    /// SHA-256 of the leaf's DER.
+    /// The SHA-256 hash of the leaf certificate's DER.
     pub fingerprint: [u8; 32],
 }

@@ -1,4 +1,4 @@
-//! The resources a node holds, and the names they go by.
+//! The resources of the feed and their names, and the calls that a node forwards to the controlplane.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,23 @@ use zeroize::Zeroizing;
 
 use crate::model::{Certificate, CertificateId, Destination, Host, Prefixes, ProcessListeners, RouteId};
 
-/// One thing on the feed.
+/// A resource of the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
-    /// One host and where it goes.
+    /// A host and its backends.
     Route(FeedRoute),
-    /// One chain with its key.
+    /// A certificate chain with its private key.
     Certificate(Certificate),
-    /// What holds for the whole gateway.
+    /// The settings of the whole gateway.
     Settings(Settings),
-    /// What a CA is answered.
+    /// The response to an ACME challenge.
     Challenge(Challenge),
-    /// What session tickets are sealed with.
+    /// The keys that encrypt TLS session tickets.
     TicketKeys(TicketKeys),
 }
 
 impl Resource {
-    /// The name it goes by.
+    /// Returns the resource's name.
     #[must_use]
     pub fn name(&self) -> ResourceName {
         match self {
@@ -37,66 +37,65 @@ impl Resource {
     }
 }
 
-/// A route as a node needs it: no owner, no times.
+/// A route as a node needs it, without owner and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedRoute {
-    /// Its id.
+    /// The route's id.
     pub id: RouteId,
-    /// Its host.
+    /// The route's host.
     pub host: Host,
-    /// Where the host goes.
+    /// The backends of the host, and how they are reached.
     pub destination: Destination,
 }
 
-/// What holds for the whole gateway.
+/// The settings of the whole gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The operator's domain.
+    /// The operator's base domain.
     pub base_domain: Host,
-    /// Where backends may be.
+    /// The prefixes that contain all backends.
     pub allowed_backends: Prefixes,
-    /// The listeners of the controlplane and of the nodes, as far as they are known: no backend is there.
+    /// The listeners of the controlplane and of the nodes, as far as they are known. No backend may be at one of them.
     pub listeners: Vec<ProcessListeners>,
 }
 
-/// What TLS session tickets are sealed with on every node: the first key makes them, each opens them.
+/// The keys for TLS session tickets on every node. The first key encrypts new tickets; every key decrypts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TicketKeys(pub Vec<TicketKey>);
 
-/// A key that session tickets are sealed with.
+/// A key for TLS session tickets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TicketKey {
-    /// At the head of each ticket.
+    /// The key's name, with which each ticket begins.
     pub name: [u8; 16],
-    /// For AES-256-GCM.
+    /// The secret for AES-256-GCM.
     pub secret: Zeroizing<[u8; 32]>,
 }
 
-/// How every node answers a CA that asks whether we hold a host.
+/// A response to an ACME challenge (RFC 8555 §8), which every node gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
-    /// The host asked about.
+    /// The host to be validated.
     pub host: Host,
-    /// The answer.
+    /// The response to the CA.
     pub response: ChallengeResponse,
 }
 
-/// The answer to a challenge.
+/// The response to a challenge.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ChallengeResponse {
-    /// TLS-ALPN-01 (RFC 8737): a certificate (DER) with its key (PKCS#8 DER) for handshakes that offer `acme-tls/1`
-    /// alone.
+    /// TLS-ALPN-01 (RFC 8737): the certificate for handshakes whose only ALPN protocol is `acme-tls/1`.
     TlsAlpn {
-        /// DER.
+        /// The certificate, in DER.
         certificate: Vec<u8>,
-        /// PKCS#8 DER.
+        /// The private key, in PKCS#8 DER.
         key: Zeroizing<Vec<u8>>,
     },
-    /// HTTP-01 (RFC 8555 §8.3): what `/.well-known/acme-challenge/<token>` answers on :80.
+    /// HTTP-01 (RFC 8555 §8.3): the response to `/.well-known/acme-challenge/<token>` on port 80.
     Http {
-        /// The last segment of the path: base64url.
+        /// The last segment of the path, in base64url.
         token: String,
-        /// The body.
+        /// The response body.
         key_authorization: String,
     },
 }
@@ -104,15 +103,15 @@ pub enum ChallengeResponse {
 /// The name of a resource: `route/<uuid>`, `certificate/<id>`, `challenge/<host>`, `settings`, `ticket-keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceName {
-    /// `settings`
+    /// The name `settings`.
     Settings,
-    /// `ticket-keys`
+    /// The name `ticket-keys`.
     TicketKeys,
-    /// `certificate/<id>`
+    /// A name `certificate/<id>`.
     Certificate(CertificateId),
-    /// `challenge/<host>`
+    /// A name `challenge/<host>`.
     Challenge(Host),
-    /// `route/<uuid>`
+    /// A name `route/<uuid>`.
     Route(RouteId),
 }
 
@@ -146,7 +145,7 @@ impl fmt::Display for ResourceName {
 impl FromStr for ResourceName {
     type Err = ();
 
-    /// Fails on a kind this build does not know: such resources are skipped.
+    /// Parses a name. Fails on a kind that this build does not know; such resources are skipped.
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.split_once('/') {
             None if text == "settings" => Ok(Self::Settings),
@@ -159,34 +158,34 @@ impl FromStr for ResourceName {
     }
 }
 
-/// What a node stands at: the identity of the database and the revision of it.
+/// The version of the data that a node has applied: a database and its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct FeedVersion {
     /// The identity of the controlplane's database.
     pub epoch: String,
-    /// The revision.
+    /// The revision of the database.
     pub version: u64,
 }
 
-/// An API request that came to a node for the base domain.
+/// An API request that a node received for the base domain.
 #[derive(Debug, Clone)]
 pub struct ApiCall {
-    /// Its head; the URI is absolute (`https://<authority>/<path>`).
+    /// The request; its URI is absolute (`https://<authority>/<path>`).
     pub request: http::Request<Bytes>,
-    /// The visitor's address.
+    /// The client's address.
     pub client: std::net::IpAddr,
 }
 
-/// The controlplane's answer to an [`ApiCall`].
+/// The controlplane's response to an [`ApiCall`].
 pub type ApiReply = http::Response<Bytes>;
 
-/// A DNS message that came to a node (RFC 1035 §4.1).
+/// A DNS message that a node received (RFC 1035 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// As it came.
+    /// The message, unchanged.
     pub message: Bytes,
-    /// Who asked.
+    /// The client's address.
     pub client: std::net::IpAddr,
-    /// Whether it came over TCP: the answer may be long.
+    /// True if the message came over TCP, whose answers may exceed the size of a UDP one.
     pub tcp: bool,
 }

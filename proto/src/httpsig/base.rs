@@ -6,40 +6,40 @@ use http::{HeaderMap, HeaderName, Method, Uri};
 use sfv::{FieldType, InnerList, Item, ListEntry};
 use thiserror::Error;
 
-/// The head of the message a signature is about. The URI is absolute, as the client meant it.
+/// The head of the message that is signed or verified. The URI is absolute, as the client sent it.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// `@method`
+    /// The method, for the component `@method`.
     pub method: &'a Method,
-    /// `@target-uri` and its parts.
+    /// The URI, for `@target-uri` and the components that are parts of it.
     pub uri: &'a Uri,
-    /// The fields.
+    /// The header fields.
     pub headers: &'a HeaderMap,
 }
 
-/// A covered component that cannot be had from the message.
+/// A covered component that cannot be derived from the message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum UnknownComponent {
-    /// A derived component, or a component parameter, that is not supported here.
+pub enum ComponentError {
+    /// The derived component, or a parameter of a component, is not supported.
     #[error("the component {0} is not supported")]
     Unsupported(String),
-    /// A covered field that the message does not have.
+    /// The message does not have the covered field or query parameter.
     #[error("the covered component `{0}` is not in the request")]
     Absent(String),
-    /// A component named twice (RFC 9421 §2: must not).
+    /// The component is covered twice, which RFC 9421 §2 forbids.
     #[error("the component {0} is covered twice")]
     Twice(String),
 }
 
 impl Message<'_> {
-    /// The signature base over the covered components of `input`, whose parameters keep their order.
-    pub fn base(&self, input: &InnerList) -> Result<String, UnknownComponent> {
+    /// Returns the signature base over the covered components of `input`, with its parameters in their original order.
+    pub fn base(&self, input: &InnerList) -> Result<String, ComponentError> {
         let mut base = String::with_capacity(512);
         let mut seen: Vec<String> = Vec::with_capacity(input.items.len());
         for item in &input.items {
             let identifier = item.serialize();
             if seen.contains(&identifier) {
-                return Err(UnknownComponent::Twice(identifier));
+                return Err(ComponentError::Twice(identifier));
             }
             let value = self.component(item, &identifier)?;
             // Writing to a String cannot fail.
@@ -50,8 +50,8 @@ impl Message<'_> {
         Ok(base)
     }
 
-    fn component(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
-        let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
+    fn component(&self, item: &Item, identifier: &str) -> Result<String, ComponentError> {
+        let unsupported = || ComponentError::Unsupported(identifier.to_owned());
         let name = item.bare_item.as_string().ok_or_else(unsupported)?.as_str();
         if name == "@query-param" {
             return self.query_param(item, identifier);
@@ -74,9 +74,9 @@ impl Message<'_> {
         }
     }
 
-    /// One parameter of the query, by its name (RFC 9421 §2.2.8). One that is there twice cannot be covered.
-    fn query_param(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
-        let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
+    /// Returns one query parameter by its name (RFC 9421 §2.2.8). One that occurs twice cannot be covered.
+    fn query_param(&self, item: &Item, identifier: &str) -> Result<String, ComponentError> {
+        let unsupported = || ComponentError::Unsupported(identifier.to_owned());
         let name = item.params.get("name").filter(|_| item.params.len() == 1);
         let name = name.and_then(|name| name.as_string()).ok_or_else(unsupported)?.as_str();
         let query = self.uri.query().unwrap_or_default();
@@ -85,17 +85,17 @@ impl Message<'_> {
             .map(|(_, value)| encode(&value));
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),
-            (None, _) => Err(UnknownComponent::Absent(identifier.to_owned())),
-            (Some(_), Some(_)) => Err(UnknownComponent::Twice(identifier.to_owned())),
+            (None, _) => Err(ComponentError::Absent(identifier.to_owned())),
+            (Some(_), Some(_)) => Err(ComponentError::Twice(identifier.to_owned())),
         }
     }
 
-    /// The field's values, trimmed and joined (RFC 9421 §2.1).
-    fn field(&self, name: &str) -> Result<String, UnknownComponent> {
-        let absent = || UnknownComponent::Absent(name.to_owned());
+    /// Returns the field's values, trimmed and joined (RFC 9421 §2.1).
+    fn field(&self, name: &str) -> Result<String, ComponentError> {
+        let absent = || ComponentError::Absent(name.to_owned());
         let header: HeaderName = name.parse().map_err(|_| absent())?;
         if header.as_str() != name {
-            return Err(UnknownComponent::Unsupported(format!("\"{name}\"")));
+            return Err(ComponentError::Unsupported(format!("\"{name}\"")));
         }
         let mut values = self.headers.get_all(header).iter().peekable();
         values.peek().ok_or_else(absent)?;
@@ -107,7 +107,7 @@ impl Message<'_> {
         self.uri.scheme_str().unwrap_or("https")
     }
 
-    /// Lower-case, without the scheme's default port (RFC 9421 §2.2.3).
+    /// Returns the authority in lower case, without the scheme's default port (RFC 9421 §2.2.3).
     #[must_use]
     pub fn authority(&self) -> String {
         let authority = self.uri.authority().map_or("", |a| a.as_str()).to_ascii_lowercase();
@@ -116,12 +116,12 @@ impl Message<'_> {
     }
 }
 
-/// As in a form, but a space is `%20` (RFC 9421 §2.2.8).
+/// Encodes a text as in a form, but a space as `%20` (RFC 9421 §2.2.8).
 fn encode(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// An inner list with its parameters, in their order.
+/// Serializes an inner list with its parameters, in their original order.
 pub(super) fn write_input(input: &InnerList) -> String {
     vec![ListEntry::InnerList(input.clone())].serialize().unwrap_or_default()
 }

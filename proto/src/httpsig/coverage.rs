@@ -1,4 +1,4 @@
-//! The components that a signature must cover: the request's target, its body, and what an operator wants besides.
+//! The components that a signature must cover: the request's target, its body, and those that the operator requires.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,18 @@ use serde::Deserialize;
 use sfv::InnerList;
 use thiserror::Error;
 
-use super::failure::Failure;
+use super::error::SignatureError;
 
 /// The derived components that can be required (RFC 9421 §2.2).
 const DERIVED: [&str; 7] =
     ["@method", "@target-uri", "@authority", "@scheme", "@request-target", "@path", "@query"];
 
-/// A component that an operator wants every signature to cover.
+/// A component that the operator requires every signature to cover.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RequiredComponent(String);
 
-/// A text that is no component that can be required.
+/// A text that is not a valid [`RequiredComponent`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a component: one of {derived}, or a field's name in lower case, is needed", derived = DERIVED.join(", "))]
 pub struct InvalidComponentError(String);
@@ -59,15 +59,15 @@ impl RequiredComponent {
         }
     }
 
-    /// Returns true if a signature covers it, by itself or in a component that it is a part of.
+    /// Returns whether a signature covers this component, or one that contains it.
     fn is_covered(&self, input: &InnerList) -> bool {
         let wholes = ["@target-uri", "@request-target"];
         covers(input, &self.0) || wholes.iter().any(|whole| self.is_part_of(whole) && covers(input, whole))
     }
 }
 
-/// The value of an Accept-Signature field (RFC 9421 §5.1): what a client is told to cover. It names no algorithm: that is the
-/// key's.
+/// Returns the value of an Accept-Signature field (RFC 9421 §5.1), which lists the components for a client to cover. It
+/// names no algorithm, because the key determines that.
 #[must_use]
 pub fn accept_signature(required: &[RequiredComponent]) -> HeaderValue {
     let mut covered = vec!["@method", "@target-uri", "content-digest"];
@@ -78,11 +78,11 @@ pub fn accept_signature(required: &[RequiredComponent]) -> HeaderValue {
     }
     let covered = covered.join("\" \"");
     let text = format!(r#"sig1=("{covered}");created;keyid;nonce"#);
-    // Names of components are valid in a field.
+    // Component names are valid in a field value.
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Returns true if a signature covers the component of this name, as it is.
+/// Returns whether a signature covers the component with this name, without parameters.
 pub(super) fn covers(input: &InnerList, name: &str) -> bool {
     let is_named = |item: &sfv::Item| {
         item.params.is_empty() && item.bare_item.as_string().is_some_and(|text| text.as_str() == name)
@@ -90,12 +90,16 @@ pub(super) fn covers(input: &InnerList, name: &str) -> bool {
     input.items.iter().any(is_named)
 }
 
-/// Checks that a signature covers the target of a request to `uri`, its body, and what is required besides.
+/// Checks that a signature covers the target of a request to `uri`, its body, and the `required` components.
 ///
-/// `@request-target` is a target by itself: what it leads to takes one method alone.
-pub(super) fn check(input: &InnerList, uri: &Uri, required: &[RequiredComponent]) -> Result<(), Failure> {
+/// `@request-target` suffices without `@method`, because every path accepts a single method.
+pub(super) fn check(
+    input: &InnerList,
+    uri: &Uri,
+    required: &[RequiredComponent],
+) -> Result<(), SignatureError> {
     let covers = |name| covers(input, name);
-    let uncovered = |name: &str| Err(Failure::Uncovered(name.to_owned()));
+    let uncovered = |name: &str| Err(SignatureError::Uncovered(name.to_owned()));
     if !covers("@request-target") {
         if !covers("@method") {
             return uncovered("@method");

@@ -1,4 +1,4 @@
-//! A signed request, kept so that anybody can check later who asked for what.
+//! A stored signed request, which anybody can verify later.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,80 +8,80 @@ use serde::{Deserialize, Serialize};
 use sfv::{Dictionary, ListEntry, Parser};
 use thiserror::Error;
 
-use super::key::{Algorithm, InvalidKey, PublicKey};
-use super::verify::Signed;
-use super::{Failure, check_digest};
+use super::key::{Algorithm, InvalidKeyError, PublicKey};
+use super::verify::VerifiedSignature;
+use super::{SignatureError, check_digest};
 use crate::model::KeyId;
 
-/// What somebody signed, with all that is needed to check it again: no clock, no nonce, no server.
+/// A signed request with everything needed to verify it later, independent of clock, nonces and server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// The public key, SPKI PEM.
+    /// The public key, in SPKI PEM.
     pub key: String,
     /// The algorithm, by its RFC 9421 §6.2 name.
     pub algorithm: String,
     /// The signature base (RFC 9421 §2.5).
     pub base: String,
-    /// The signature over it, base64.
+    /// The signature over the base, in base64.
     pub signature: String,
     /// The body, whose digest the base covers.
     pub body: String,
 }
 
-/// Why something is no evidence.
+/// Evidence that fails verification.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NoEvidence {
-    /// Its key.
+pub enum EvidenceError {
+    /// The public key cannot be parsed.
     #[error("its key cannot be used: {0}")]
-    Key(#[from] InvalidKey),
-    /// Another algorithm than the key's.
+    Key(#[from] InvalidKeyError),
+    /// The algorithm does not match the key.
     #[error("`{0}` is not the key's algorithm")]
     Algorithm(String),
-    /// Not the key's signature.
+    /// The signature does not verify with the key.
     #[error("its signature does not verify with its key")]
     Forged,
-    /// The body is not what was signed.
-    #[error("its body is not what was signed: {0}")]
-    Body(#[from] Failure),
-    /// No key id was signed.
-    #[error("what was signed names no key")]
+    /// The body does not match the signed digest.
+    #[error("its body does not match the signed digest: {0}")]
+    Body(#[from] SignatureError),
+    /// The signature base has no key id.
+    #[error("its signature base has no key id")]
     KeyId,
 }
 
 impl Evidence {
-    /// What was verified, with its body.
+    /// Makes evidence of a verified signature and the request's body.
     #[must_use]
-    pub fn new(signed: &Signed, body: &[u8]) -> Self {
+    pub fn new(signed: &VerifiedSignature, body: &[u8]) -> Self {
         Self {
             key: signed.key.to_pem(),
             algorithm: signed.algorithm.as_str().to_owned(),
             base: signed.base.clone(),
             signature: STANDARD.encode(&signed.signature),
-            // What is executed is JSON, and so UTF-8.
+            // Only JSON is executed, which is UTF-8.
             body: String::from_utf8_lossy(body).into_owned(),
         }
     }
 
-    /// Checks the signature and the digest; returns the key id that was signed.
-    pub fn check(&self) -> Result<KeyId, NoEvidence> {
+    /// Checks the signature and the digest, and returns the signed key id.
+    pub fn check(&self) -> Result<KeyId, EvidenceError> {
         let key = PublicKey::parse(&self.key)?;
         let named = |algorithm: &&Algorithm| algorithm.as_str() == self.algorithm;
         let algorithm = *key
             .algorithms()
             .iter()
             .find(named)
-            .ok_or_else(|| NoEvidence::Algorithm(self.algorithm.clone()))?;
-        let signature = STANDARD.decode(&self.signature).map_err(|_| NoEvidence::Forged)?;
+            .ok_or_else(|| EvidenceError::Algorithm(self.algorithm.clone()))?;
+        let signature = STANDARD.decode(&self.signature).map_err(|_| EvidenceError::Forged)?;
         if !key.verifies(algorithm, &self.base, &signature) {
-            return Err(NoEvidence::Forged);
+            return Err(EvidenceError::Forged);
         }
         let mut headers = HeaderMap::new();
         if let Some(digest) = self.component("content-digest") {
-            let digest = HeaderValue::from_str(digest).map_err(|_| Failure::DigestMalformed)?;
+            let digest = HeaderValue::from_str(digest).map_err(|_| SignatureError::DigestMalformed)?;
             headers.insert("content-digest", digest);
         }
         check_digest(&headers, self.body.as_bytes())?;
-        self.key_id().ok_or(NoEvidence::KeyId)
+        self.key_id().ok_or(EvidenceError::KeyId)
     }
 
     fn key_id(&self) -> Option<KeyId> {
@@ -91,7 +91,7 @@ impl Evidence {
         input.params.get("keyid")?.as_string()?.as_str().parse().ok()
     }
 
-    /// The value of a component, as it was signed.
+    /// Returns the signed value of a component.
     fn component(&self, name: &str) -> Option<&str> {
         self.base.lines().find_map(|line| line.strip_prefix('"')?.strip_prefix(name)?.strip_prefix("\": "))
     }
@@ -109,10 +109,10 @@ mod tests {
         let mut request =
             Request::post("https://gw.example/rpc").body(Bytes::from_static(b"{\"a\":1}")).unwrap();
         sign(&mut request, key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-        let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
+        let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
         let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
         let keys = PublicKeys::from(key.public());
-        let signed = presented.verify_any(&message, &keys).unwrap();
+        let signed = signature.verify_any(&message, &keys).unwrap();
         Evidence::new(&signed, request.body())
     }
 
@@ -136,14 +136,17 @@ mod tests {
             change(&mut evidence);
             evidence.check().unwrap_err()
         };
-        assert_eq!(check(&|e| e.body = "{\"a\":2}".into()), NoEvidence::Body(Failure::DigestMismatch));
-        assert_eq!(check(&|e| e.base = e.base.replace("user1", "user2")), NoEvidence::Forged);
-        assert_eq!(check(&|e| e.key.clone_from(&other)), NoEvidence::Forged);
-        assert_eq!(check(&|e| e.signature = "?".into()), NoEvidence::Forged);
+        assert_eq!(
+            check(&|e| e.body = "{\"a\":2}".into()),
+            EvidenceError::Body(SignatureError::DigestMismatch)
+        );
+        assert_eq!(check(&|e| e.base = e.base.replace("user1", "user2")), EvidenceError::Forged);
+        assert_eq!(check(&|e| e.key.clone_from(&other)), EvidenceError::Forged);
+        assert_eq!(check(&|e| e.signature = "?".into()), EvidenceError::Forged);
         assert_eq!(
             check(&|e| e.algorithm = "hmac-sha256".into()),
-            NoEvidence::Algorithm("hmac-sha256".into())
+            EvidenceError::Algorithm("hmac-sha256".into())
         );
-        assert_eq!(check(&|e| e.key = "x".into()), NoEvidence::Key(InvalidKey::Form));
+        assert_eq!(check(&|e| e.key = "x".into()), EvidenceError::Key(InvalidKeyError::Form));
     }
 }

@@ -1,4 +1,4 @@
-//! The time of a signature: `created`, a covered Date field, or both; and `expires`.
+//! The check of a signature's times: `created`, a covered Date field, and `expires`.
 
 use std::time::UNIX_EPOCH;
 
@@ -9,40 +9,42 @@ use sfv::InnerList;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::UnknownComponent;
+use super::ComponentError;
 use super::coverage::covers;
-use super::failure::Failure;
+use super::error::SignatureError;
 use super::parameters::integer;
 use super::time_source::{FRESHNESS, TimeSource};
 
-/// Checks that a signature is of `now` (Unix seconds) by each time that it has, of which one is needed at least, and has not
-/// expired.
-pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<(), Failure> {
+/// Checks that each time of a signature is within [`FRESHNESS`] of `now` (Unix seconds), that it has at least one, and
+/// that
+/// it has not expired.
+pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<(), SignatureError> {
     let created = integer(input, "created")?;
     let date = if covers(input, "date") { Some(date(headers)?) } else { None };
     if created.is_none() && date.is_none() {
-        return Err(Failure::Undated);
+        return Err(SignatureError::Undated);
     }
     for (source, time) in [(TimeSource::Created, created), (TimeSource::Date, date)] {
         let age = time.map_or(0, |time| now.saturating_sub(time));
         if age > FRESHNESS {
-            return Err(Failure::Old(source, age));
+            return Err(SignatureError::Old(source, age));
         }
         if age < -FRESHNESS {
-            return Err(Failure::Future(source, age.saturating_neg()));
+            return Err(SignatureError::Future(source, age.saturating_neg()));
         }
     }
     match integer(input, "expires")? {
-        Some(expires) if expires <= now => Err(Failure::Expired(now.saturating_sub(expires))),
+        Some(expires) if expires <= now => Err(SignatureError::Expired(now.saturating_sub(expires))),
         Some(_) | None => Ok(()),
     }
 }
 
-/// The one Date field, in any of the three forms of RFC 9110 §5.6.7, or with a numeric zone (RFC 5322), in Unix seconds.
-fn date(headers: &HeaderMap) -> Result<i64, Failure> {
+/// Returns the single Date field in Unix seconds. Accepts the three forms of RFC 9110 §5.6.7 and numeric zones (RFC
+/// 5322).
+fn date(headers: &HeaderMap) -> Result<i64, SignatureError> {
     let mut dates = headers.get_all(DATE).iter();
-    let date = dates.next().ok_or_else(|| UnknownComponent::Absent("date".to_owned()))?;
-    let malformed = Failure::Malformed("Date");
+    let date = dates.next().ok_or_else(|| ComponentError::Absent("date".to_owned()))?;
+    let malformed = SignatureError::Malformed("Date");
     if dates.next().is_some() {
         return Err(malformed);
     }

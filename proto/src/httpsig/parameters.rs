@@ -2,16 +2,16 @@
 
 use sfv::InnerList;
 
-use super::failure::Failure;
+use super::error::SignatureError;
 
-/// The text of a parameter, if it is there.
-pub(super) fn text<'a>(input: &'a InnerList, name: &'static str) -> Result<Option<&'a str>, Failure> {
+/// Returns the text of a parameter; `None` if it is absent.
+pub(super) fn text<'a>(input: &'a InnerList, name: &'static str) -> Result<Option<&'a str>, SignatureError> {
     let Some(value) = input.params.get(name) else { return Ok(None) };
-    value.as_string().map(|text| Some(text.as_str())).ok_or(Failure::Param(name))
+    value.as_string().map(|text| Some(text.as_str())).ok_or(SignatureError::Param(name))
 }
 
-/// The number of a parameter, if it is there.
-pub(super) fn integer(input: &InnerList, name: &'static str) -> Result<Option<i64>, Failure> {
+/// Returns the number of a parameter; `None` if it is absent.
+pub(super) fn integer(input: &InnerList, name: &'static str) -> Result<Option<i64>, SignatureError> {
     let Some(value) = input.params.get(name) else { return Ok(None) };
-    value.as_integer().map(|integer| Some(i64::from(integer))).ok_or(Failure::Param(name))
+    value.as_integer().map(|integer| Some(i64::from(integer))).ok_or(SignatureError::Param(name))
 }

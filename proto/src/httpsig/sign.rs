@@ -9,29 +9,29 @@ use sfv::{BareItem, InnerList, Item, Key, Parameters};
 use thiserror::Error;
 
 use super::base::write_input;
-use super::{Message, PrivateKey, UnknownComponent, content_digest};
+use super::{ComponentError, Message, PrivateKey, content_digest};
 use crate::model::KeyId;
 
-/// Why a request cannot be signed.
+/// A request that cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SignFailure {
-    /// Something to be covered is not there.
+pub enum SignError {
+    /// A component to be covered is absent.
     #[error(transparent)]
-    Component(#[from] UnknownComponent),
-    /// A nonce or key id with characters a structured field cannot carry.
+    Component(#[from] ComponentError),
+    /// The nonce or key id has characters that a structured field cannot contain.
     #[error("the nonce or key id cannot be written in a header")]
     Text,
 }
 
-/// Signs `request`, whose URI is absolute: sets Content-Digest, Signature-Input and Signature, and returns the
-/// signature base. `now` is in Unix seconds; `nonce` is used for this request alone.
+/// Signs `request`, whose URI must be absolute: sets Content-Digest, Signature-Input and Signature, and returns the
+/// signature base. `now` is in Unix seconds; `nonce` must be unique for each request.
 pub fn sign(
     request: &mut Request<Bytes>,
     key: &PrivateKey,
     key_id: &KeyId,
     now: i64,
     nonce: &str,
-) -> Result<String, SignFailure> {
+) -> Result<String, SignError> {
     let digest = content_digest(request.body());
     request.headers_mut().insert("content-digest", digest);
     let mut covered = vec!["@method", "@target-uri", "content-digest"];
@@ -42,7 +42,7 @@ pub fn sign(
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let base = message.base(&input)?;
     let signature = format!("sig1=:{}:", STANDARD.encode(key.sign(&base)));
-    let header = |text: String| HeaderValue::from_str(&text).map_err(|_| SignFailure::Text);
+    let header = |text: String| HeaderValue::from_str(&text).map_err(|_| SignError::Text);
     let (input, signature) = (header(format!("sig1={}", write_input(&input)))?, header(signature)?);
     request.headers_mut().insert("signature-input", input);
     request.headers_mut().insert("signature", signature);
@@ -55,11 +55,11 @@ fn input(
     key_id: &KeyId,
     now: i64,
     nonce: &str,
-) -> Result<InnerList, SignFailure> {
+) -> Result<InnerList, SignError> {
     let text = |text: &str| {
-        sfv::String::from_string(text.to_owned()).map(BareItem::String).map_err(|_| SignFailure::Text)
+        sfv::String::from_string(text.to_owned()).map(BareItem::String).map_err(|_| SignError::Text)
     };
-    let created = sfv::Integer::try_from(now).map(BareItem::Integer).map_err(|_| SignFailure::Text)?;
+    let created = sfv::Integer::try_from(now).map(BareItem::Integer).map_err(|_| SignError::Text)?;
     let named = [
         ("created", created),
         ("keyid", text(key_id.as_str())?),
@@ -68,8 +68,8 @@ fn input(
     ];
     let mut params = Parameters::new();
     for (name, value) in named {
-        params.insert(Key::from_string(name.to_owned()).map_err(|_| SignFailure::Text)?, value);
+        params.insert(Key::from_string(name.to_owned()).map_err(|_| SignError::Text)?, value);
     }
-    let items: Result<Vec<Item>, SignFailure> = covered.iter().map(|c| text(c).map(Item::new)).collect();
+    let items: Result<Vec<Item>, SignError> = covered.iter().map(|c| text(c).map(Item::new)).collect();
     Ok(InnerList::with_params(items?, params))
 }

@@ -1,21 +1,21 @@
-//! The parts of a request that say when it was signed, and how far they may be from now.
+//! The parts of a request that state the time of its signature, and the allowed distance from the current time.
 
 use std::fmt;
 
-/// How far the time of a signature may be from now, in seconds, both ways.
+/// The maximum distance between the time of a signature and the current time, in seconds, in either direction.
 pub const FRESHNESS: i64 = 300;
 
-/// The part of a request that says when it was signed.
+/// The part of a request that states the time of its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
     /// The parameter `created`.
     Created,
-    /// The Date field, which the signature covers.
+    /// The covered Date field.
     Date,
 }
 
 impl TimeSource {
-    /// Its name in a request.
+    /// Returns its name in a request.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

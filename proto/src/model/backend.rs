@@ -1,4 +1,4 @@
-//! Where a route leads: overlay addresses inside the allowed prefixes.
+//! The backends of a route: addresses inside the allowed prefixes.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// How many backends one route may have.
+/// The maximum number of backends of one route.
 pub const MAX_BACKENDS: usize = 32;
 
 /// An address and a port other than 0, written `[v6]:port` or `v4:port`. An IPv4-mapped IPv6 address is the IPv4 one.
@@ -17,54 +17,56 @@ pub const MAX_BACKENDS: usize = 32;
 #[serde(try_from = "String", into = "String")]
 pub struct Backend(SocketAddr);
 
-/// Why a text is not a usable [`Backend`].
+/// A text that is not an allowed [`Backend`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidBackend {
-    /// An address alone.
+pub enum InvalidBackendError {
+    /// The text is an address without a port.
     #[error("`{0}` has no port: write [{0}]:8080")]
     NoPort(String),
-    /// `[…]` alone.
+    /// The text is an address in brackets without a port.
     #[error("`{0}` has no port: write {0}:8080")]
     NoPortBracketed(String),
-    /// Port 0.
+    /// The port is 0.
     #[error("`{0}` has port 0, a port from 1 to 65535 is needed")]
     PortZero(String),
-    /// A scope id, or something that is no address at all.
+    /// The text is not an address and a port, or it has a scope id.
     #[error("`{0}` is not an address and a port: write [400::1]:8080")]
     Malformed(String),
-    /// Outside the operator's `allowed_backends`.
+    /// The address is outside the operator's `allowed_backends`.
     #[error("`{0}` is outside the allowed prefixes ({1})")]
     Prohibited(Backend, String),
 }
 
 impl Backend {
     /// Parses `[v6]:port` or `v4:port`.
-    pub fn parse(text: &str) -> Result<Self, InvalidBackend> {
+    pub fn parse(text: &str) -> Result<Self, InvalidBackendError> {
         if text.parse::<IpAddr>().is_ok() {
-            return Err(InvalidBackend::NoPort(text.to_owned()));
+            return Err(InvalidBackendError::NoPort(text.to_owned()));
         }
         let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         if inner.is_some_and(|t| t.parse::<Ipv6Addr>().is_ok()) {
-            return Err(InvalidBackend::NoPortBracketed(text.to_owned()));
+            return Err(InvalidBackendError::NoPortBracketed(text.to_owned()));
         }
-        let address: SocketAddr = text.parse().map_err(|_| InvalidBackend::Malformed(text.to_owned()))?;
+        let address: SocketAddr =
+            text.parse().map_err(|_| InvalidBackendError::Malformed(text.to_owned()))?;
         if address.port() == 0 {
-            return Err(InvalidBackend::PortZero(text.to_owned()));
+            return Err(InvalidBackendError::PortZero(text.to_owned()));
         }
         if text.contains('%') {
-            return Err(InvalidBackend::Malformed(text.to_owned()));
+            return Err(InvalidBackendError::Malformed(text.to_owned()));
         }
-        // An IPv4-mapped IPv6 address reaches IPv4: it is what it reaches.
+        // Connecting to an IPv4-mapped IPv6 address reaches the IPv4 one, so that the prefixes must be checked for that
+        // one.
         Ok(Self(SocketAddr::new(address.ip().to_canonical(), address.port())))
     }
 
-    /// The same address at another port, which is not 0.
+    /// Returns the backend at another port.
     #[must_use]
     pub fn at_port(self, port: NonZeroU16) -> Self {
         Self(SocketAddr::new(self.0.ip(), port.get()))
     }
 
-    /// The address to dial.
+    /// Returns the address to connect to.
     #[must_use]
     pub fn address(self) -> SocketAddr {
         self.0
@@ -78,17 +80,17 @@ impl fmt::Display for Backend {
 }
 
 impl FromStr for Backend {
-    type Err = InvalidBackend;
+    type Err = InvalidBackendError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidBackend> {
+    fn from_str(text: &str) -> Result<Self, InvalidBackendError> {
         Self::parse(text)
     }
 }
 
 impl TryFrom<String> for Backend {
-    type Error = InvalidBackend;
+    type Error = InvalidBackendError;
 
-    fn try_from(text: String) -> Result<Self, InvalidBackend> {
+    fn try_from(text: String) -> Result<Self, InvalidBackendError> {
         Self::parse(&text)
     }
 }
@@ -99,33 +101,33 @@ impl From<Backend> for String {
     }
 }
 
-/// The prefixes a backend must be in: the overlay alone, unless the operator says otherwise.
+/// The prefixes that contain all backends; by default only the overlay's `400::/7`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Prefixes(Vec<IpNet>);
 
 impl Prefixes {
-    /// These prefixes and no others.
+    /// Makes a set of these prefixes.
     #[must_use]
     pub fn new(prefixes: Vec<IpNet>) -> Self {
         Self(prefixes)
     }
 
-    /// Refuses a backend outside every prefix.
-    pub fn admit(&self, backend: Backend) -> Result<Backend, InvalidBackend> {
+    /// Returns the backend, or an error if it is outside every prefix.
+    pub fn admit(&self, backend: Backend) -> Result<Backend, InvalidBackendError> {
         if self.contain(backend.0.ip()) {
             return Ok(backend);
         }
-        Err(InvalidBackend::Prohibited(backend, self.to_string()))
+        Err(InvalidBackendError::Prohibited(backend, self.to_string()))
     }
 
-    /// Returns whether an address is inside one of them.
+    /// Returns whether an address is inside one of the prefixes.
     #[must_use]
     pub fn contain(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|prefix| prefix.contains(&ip.to_canonical()))
     }
 
-    /// The prefixes, as given.
+    /// Iterates over the prefixes, in their original order.
     pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
         self.0.iter()
     }
@@ -151,48 +153,48 @@ impl fmt::Display for Prefixes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backends(Box<[Backend]>);
 
-/// Why a list is not a [`Backends`].
+/// A list that is not a valid [`Backends`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidBackends {
-    /// None given.
+pub enum InvalidBackendsError {
+    /// The list is empty.
     #[error("a route needs at least one backend")]
     None,
-    /// Too many given.
+    /// The list has more than [`MAX_BACKENDS`] backends.
     #[error("{0} backends given, at most {MAX_BACKENDS} are allowed")]
     TooMany(usize),
-    /// One given twice.
+    /// A backend is listed twice.
     #[error("`{0}` is given twice")]
     Duplicate(Backend),
-    /// One of them is no backend.
+    /// A backend is invalid or not allowed.
     #[error(transparent)]
-    Backend(#[from] InvalidBackend),
+    Backend(#[from] InvalidBackendError),
 }
 
 impl Backends {
-    /// Takes a list all of whose members are inside `prefixes`.
-    pub fn new(list: Vec<Backend>, prefixes: &Prefixes) -> Result<Self, InvalidBackends> {
+    /// Makes a list of backends, all of which must be inside `prefixes`.
+    pub fn new(list: Vec<Backend>, prefixes: &Prefixes) -> Result<Self, InvalidBackendsError> {
         if list.is_empty() {
-            return Err(InvalidBackends::None);
+            return Err(InvalidBackendsError::None);
         }
         if list.len() > MAX_BACKENDS {
-            return Err(InvalidBackends::TooMany(list.len()));
+            return Err(InvalidBackendsError::TooMany(list.len()));
         }
         for (i, &backend) in list.iter().enumerate() {
             prefixes.admit(backend)?;
             if list[..i].contains(&backend) {
-                return Err(InvalidBackends::Duplicate(backend));
+                return Err(InvalidBackendsError::Duplicate(backend));
             }
         }
         Ok(Self(list.into()))
     }
 
-    /// Parses and takes a list of texts.
-    pub fn parse<S: AsRef<str>>(texts: &[S], prefixes: &Prefixes) -> Result<Self, InvalidBackends> {
+    /// Parses a list of backends, all of which must be inside `prefixes`.
+    pub fn parse<S: AsRef<str>>(texts: &[S], prefixes: &Prefixes) -> Result<Self, InvalidBackendsError> {
         let list: Result<Vec<_>, _> = texts.iter().map(|t| Backend::parse(t.as_ref())).collect();
         Self::new(list?, prefixes)
     }
 
-    /// The same addresses, all at one port.
+    /// Returns the backends' addresses at one port, sorted and without duplicates.
     #[must_use]
     pub fn at_port(&self, port: NonZeroU16) -> Self {
         let mut moved: Vec<Backend> = self.0.iter().map(|backend| backend.at_port(port)).collect();
@@ -201,7 +203,7 @@ impl Backends {
         Self(moved.into())
     }
 
-    /// The backends, in the order given.
+    /// Returns the backends, in their original order.
     #[must_use]
     pub fn as_slice(&self) -> &[Backend] {
         &self.0

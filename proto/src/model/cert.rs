@@ -1,4 +1,4 @@
-//! A certificate as it travels to the nodes: its names, its chain and its private key.
+//! A certificate as it is sent to the nodes: its names, chain and private key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::str::FromStr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{Host, InvalidHost};
+use super::{Host, InvalidHostError};
 
-/// The name a certificate goes by on the feed and in the store: its first host, wildcards written `*.name`.
+/// The id of a certificate on the feed and in the store: its first host, or `*.name` for a wildcard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertificateId(Box<str>);
 
 impl CertificateId {
-    /// Takes any text without control characters, of 1 to 300 bytes.
-    pub fn parse(text: &str) -> Result<Self, InvalidCertificate> {
+    /// Parses an id: a text of 1 to 300 bytes without control characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidCertificateError> {
         if text.is_empty() || text.len() > 300 || text.chars().any(char::is_control) {
-            return Err(InvalidCertificate::Id);
+            return Err(InvalidCertificateError::Id);
         }
         Ok(Self(text.into()))
     }
 
-    /// The name as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -40,17 +40,17 @@ impl From<&Host> for CertificateId {
     }
 }
 
-/// A name a certificate is good for (RFC 9525 §6.3).
+/// A host name or wildcard in a certificate (RFC 9525 §6.3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CertName {
-    /// One host.
+    /// A single host.
     Exact(Host),
-    /// Every host one label below this one.
+    /// Every host that is exactly one label below this one.
     Wildcard(Host),
 }
 
 impl CertName {
-    /// Whether `host` is covered by this name.
+    /// Returns whether this name covers `host`.
     #[must_use]
     pub fn covers(&self, host: &Host) -> bool {
         match self {
@@ -70,9 +70,9 @@ impl fmt::Display for CertName {
 }
 
 impl FromStr for CertName {
-    type Err = InvalidHost;
+    type Err = InvalidHostError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+    fn from_str(text: &str) -> Result<Self, InvalidHostError> {
         match text.strip_prefix("*.") {
             Some(parent) => Host::parse(parent).map(Self::Wildcard),
             None => Host::parse(text).map(Self::Exact),
@@ -80,32 +80,32 @@ impl FromStr for CertName {
     }
 }
 
-/// A chain with its private key. Whether the key fits the chain is for the node to say, which has the TLS library.
+/// A certificate chain with its private key. Nodes, which have the TLS library, check that the key matches the chain.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// What it is called.
+    /// The certificate's id.
     pub id: CertificateId,
-    /// What it is good for; never empty.
+    /// The names that the certificate covers; never empty.
     pub names: Vec<CertName>,
-    /// DER, leaf first; never empty.
+    /// The chain in DER, leaf first; never empty.
     pub chain: Vec<Vec<u8>>,
-    /// PKCS#8 DER.
+    /// The private key, in PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-/// Why something is not a [`Certificate`].
+/// An invalid [`Certificate`] or [`CertificateId`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidCertificate {
-    /// Its id is empty, too long or has control characters.
+pub enum InvalidCertificateError {
+    /// The id is empty, too long or has control characters.
     #[error("the certificate's id is empty, over 300 bytes or has control characters")]
     Id,
-    /// It names no host.
+    /// The certificate has no name.
     #[error("the certificate names no host")]
     NoNames,
-    /// A name that is no host.
-    #[error("the certificate names something that is no host: {0}")]
-    Name(#[from] InvalidHost),
-    /// No chain, or no key.
+    /// A name is not a valid host.
+    #[error("the certificate has an invalid name: {0}")]
+    Name(#[from] InvalidHostError),
+    /// The chain or the key is missing.
     #[error("the certificate has no chain or no key")]
     Incomplete,
 }

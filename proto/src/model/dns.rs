@@ -1,4 +1,4 @@
-//! DNS records that somebody has to create.
+//! DNS records for a domain's owner to create.
 
 /// A DNS record to create.
 #[derive(Debug, Clone, PartialEq, Eq)]

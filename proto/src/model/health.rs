@@ -21,28 +21,28 @@ pub struct HealthCheck {
     fall: u32,
 }
 
-/// The probe by which a backend is judged.
+/// The probe that tests a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Probe {
-    /// A TCP connection.
+    /// A TCP connection, which has to succeed.
     Tcp,
-    /// An HTTP GET of this path, answered with 2xx or 3xx.
+    /// An HTTP GET of this path, whose response has to be 2xx or 3xx.
     Http(String),
 }
 
-/// A health check that cannot be made.
+/// An invalid health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidHealthCheck {
-    /// The path cannot be requested.
+pub enum InvalidHealthCheckError {
+    /// The path cannot be used in a request.
     #[error(
-        "the path of a health check begins with `/` and has at most 1024 printable ASCII characters, no space and no `#`"
+        "the path of a health check must begin with `/` and have at most 1024 printable ASCII characters, no space and no `#`"
     )]
     Path,
     /// The interval is too short or too long.
-    #[error("the interval of a health check is from 1 s to 1 h")]
+    #[error("the interval of a health check must be from 1 s to 1 h")]
     Interval,
-    /// The count of checks in a row is 0 or too large.
-    #[error("rise and fall of a health check are from 1 to 10")]
+    /// Rise or fall is 0 or too large.
+    #[error("rise and fall of a health check must be from 1 to 10")]
     Count,
 }
 
@@ -50,16 +50,16 @@ pub enum InvalidHealthCheck {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HealthSpec {
-    /// The path of an HTTP GET, answered with 2xx or 3xx when all is well; without it a TCP connection is enough.
+    /// The path of an HTTP GET, whose response has to be 2xx or 3xx; if absent, the check is a TCP connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
-    /// Seconds between two checks, from 1 to 3600.
+    /// The time between two checks, in seconds from 1 to 3600.
     #[serde(default = "interval")]
     interval: u64,
-    /// How many good checks in a row bring a backend back, from 1 to 10.
+    /// The number of consecutive successful checks that mark a backend healthy, from 1 to 10.
     #[serde(default = "rise")]
     rise: u32,
-    /// How many bad checks in a row take it out, from 1 to 10.
+    /// The number of consecutive failed checks that mark a backend unhealthy, from 1 to 10.
     #[serde(default = "fall")]
     fall: u32,
 }
@@ -79,67 +79,69 @@ const fn fall() -> u32 {
 impl HealthCheck {
     /// The default interval between two checks.
     pub const INTERVAL: Duration = Duration::from_secs(10);
-    /// The default count of good checks in a row that bring a backend back.
+    /// The default of [`rise`](Self::rise).
     pub const RISE: u32 = 2;
-    /// The default count of bad checks in a row that take a backend out.
+    /// The default of [`fall`](Self::fall).
     pub const FALL: u32 = 3;
 
-    /// Makes checks with a GET of `path`, or with a TCP connection.
+    /// Makes a health check with a GET of `path`, or with a TCP connection if there is none.
     pub fn new(
         path: Option<&str>,
         interval: Duration,
         rise: u32,
         fall: u32,
-    ) -> Result<Self, InvalidHealthCheck> {
+    ) -> Result<Self, InvalidHealthCheckError> {
         let fits = |path: &&str| {
             path.starts_with('/')
                 && path.len() <= 1024
                 && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
         };
         let probe = match path {
-            Some(path) => Probe::Http(Some(path).filter(fits).ok_or(InvalidHealthCheck::Path)?.to_owned()),
+            Some(path) => {
+                Probe::Http(Some(path).filter(fits).ok_or(InvalidHealthCheckError::Path)?.to_owned())
+            }
             None => Probe::Tcp,
         };
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
-            return Err(InvalidHealthCheck::Interval);
+            return Err(InvalidHealthCheckError::Interval);
         }
         if !(1..=10).contains(&rise) || !(1..=10).contains(&fall) {
-            return Err(InvalidHealthCheck::Count);
+            return Err(InvalidHealthCheckError::Count);
         }
         Ok(Self { probe, interval, rise, fall })
     }
 
-    /// Makes checks with a TCP connection and the defaults for the rest.
+    /// Makes a health check with a TCP connection and the default values.
     #[must_use]
     pub const fn tcp() -> Self {
         Self { probe: Probe::Tcp, interval: Self::INTERVAL, rise: Self::RISE, fall: Self::FALL }
     }
 
-    /// Tells whether a value has the form of a health check, though its numbers or path may not be allowed.
+    /// Returns whether a JSON value has the fields of a health check. Their values may still be invalid.
     #[must_use]
     pub fn is_well_formed(value: &Value) -> bool {
         value.is_object() && HealthSpec::deserialize(value).is_ok()
     }
 
-    /// The probe.
+    /// Returns the probe.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe
     }
 
-    /// The time between two checks.
+    /// Returns the time between two checks.
     #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// The count of good checks in a row that bring a backend back.
+    /// Returns the number of consecutive successful checks that mark a backend healthy.
     #[must_use]
     pub const fn rise(&self) -> u32 {
         self.rise
     }
 
-    /// The count of bad checks in a row that take a backend out.
+    /// Returns the number of consecutive failed checks that mark a backend unhealthy.
     #[must_use]
     pub const fn fall(&self) -> u32 {
         self.fall
@@ -158,7 +160,7 @@ impl From<HealthCheck> for HealthSpec {
 
 impl<'de> Deserialize<'de> for HealthCheck {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of a map, since serde reads a struct from a list, too.
+        // A struct could also be deserialized from a JSON array; a map cannot.
         let fields = Map::<String, Value>::deserialize(deserializer)?;
         let spec = HealthSpec::deserialize(Value::Object(fields)).map_err(D::Error::custom)?;
         Self::new(spec.path.as_deref(), Duration::from_secs(spec.interval), spec.rise, spec.fall)
@@ -182,22 +184,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_done_is_refused() {
+    fn an_invalid_health_check_is_rejected() {
         let check =
             |path, seconds, rise, fall| HealthCheck::new(path, Duration::from_secs(seconds), rise, fall);
         assert!(check(None, 10, 2, 3).is_ok() && check(Some("/healthz?deep=1"), 1, 1, 10).is_ok());
         let long = format!("/{}", "x".repeat(1024));
         for path in ["", "healthz", "/a b", "/a#b", "/\u{e9}", &long] {
-            assert_eq!(check(Some(path), 10, 2, 3), Err(InvalidHealthCheck::Path), "{path}");
+            assert_eq!(check(Some(path), 10, 2, 3), Err(InvalidHealthCheckError::Path), "{path}");
         }
-        assert_eq!(check(None, 0, 2, 3), Err(InvalidHealthCheck::Interval));
-        assert_eq!(check(None, 3601, 2, 3), Err(InvalidHealthCheck::Interval));
-        assert_eq!(check(None, 10, 0, 3), Err(InvalidHealthCheck::Count));
-        assert_eq!(check(None, 10, 2, 11), Err(InvalidHealthCheck::Count));
+        assert_eq!(check(None, 0, 2, 3), Err(InvalidHealthCheckError::Interval));
+        assert_eq!(check(None, 3601, 2, 3), Err(InvalidHealthCheckError::Interval));
+        assert_eq!(check(None, 10, 0, 3), Err(InvalidHealthCheckError::Count));
+        assert_eq!(check(None, 10, 2, 11), Err(InvalidHealthCheckError::Count));
     }
 
     #[test]
-    fn what_is_left_out_has_its_default() {
+    fn absent_fields_have_their_defaults() {
         let check: HealthCheck = serde_json::from_str(r#"{"path":"/up"}"#).unwrap();
         assert_eq!((check.interval().as_secs(), check.rise(), check.fall()), (10, 2, 3));
         let text = serde_json::to_string(&check).unwrap();

@@ -1,4 +1,4 @@
-//! A host name in its one normal form.
+//! Host names in canonical form.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The longest host name, in bytes (RFC 1035 §2.3.4, without the trailing dot).
+/// The maximum length of a host name, in bytes (RFC 1035 §2.3.4, without the trailing dot).
 pub const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
@@ -19,129 +19,129 @@ const MAX_LABEL: usize = 63;
 #[serde(try_from = "String", into = "String")]
 pub struct Host(Arc<str>);
 
-/// Why a text is not a [`Host`].
+/// A text that is not a valid [`Host`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidHost {
-    /// Nothing was given.
+pub enum InvalidHostError {
+    /// The text is empty.
     #[error("the host is empty")]
     Empty,
-    /// Over [`MAX_HOST`] bytes in its ASCII form.
+    /// The host's ASCII form has more than [`MAX_HOST`] bytes.
     #[error("the host has {0} bytes, at most {MAX_HOST} are allowed")]
     TooLong(usize),
-    /// An IP address.
+    /// The text is an IP address.
     #[error("`{0}` is an IP address, a host name is needed")]
     IpAddress(String),
-    /// `*.example.org`.
-    #[error("`{0}` is a wildcard, routes are for one host each")]
+    /// The text is a wildcard, such as `*.example.org`.
+    #[error("`{0}` is a wildcard, a route has exactly one host")]
     Wildcard(String),
-    /// `a..b`, `.a`.
+    /// A label is empty, as in `a..b` or `.a`.
     #[error("`{0}` has an empty label")]
     EmptyLabel(String),
-    /// A label over 63 bytes.
+    /// A label has more than 63 bytes.
     #[error("a label of `{0}` has more than 63 bytes")]
     LabelTooLong(String),
-    /// `localhost`.
+    /// The host has one label only, such as `localhost`.
     #[error("`{0}` has one label only, a fully qualified name such as app.example.org is needed")]
     SingleLabel(String),
-    /// Something no host name has.
+    /// The text has characters that are not allowed in a host name.
     #[error("`{0}` is not a host name: labels are letters, digits and inner hyphens")]
     Forbidden(String),
 }
 
 impl Host {
     /// Parses a name in any case, Unicode or ASCII, with or without its trailing dot.
-    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+    pub fn parse(text: &str) -> Result<Self, InvalidHostError> {
         if text.is_empty() {
-            return Err(InvalidHost::Empty);
+            return Err(InvalidHostError::Empty);
         }
-        refuse_other_kinds(text)?;
+        reject_other_kinds(text)?;
         let ascii = to_ascii(text)?;
         check_labels(&ascii, text)?;
         Ok(Self(ascii.into()))
     }
 
-    /// The name, as it goes on the wire.
+    /// Returns the name as it is sent in protocols: lower-case ASCII without a trailing dot.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this name lies below `parent`, at any depth.
+    /// Returns whether this name is below `parent`, at any depth.
     #[must_use]
     pub fn is_below(&self, parent: &Self) -> bool {
         self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.ends_with('.'))
     }
 
-    /// Whether this name lies exactly one label below `parent`: what the wildcard `*.parent` covers (RFC 9525 §6.3).
+    /// Returns whether this name is exactly one label below `parent`, so that `*.parent` covers it (RFC 9525 §6.3).
     #[must_use]
     pub fn is_child_of(&self, parent: &Self) -> bool {
         self.0.split_once('.').is_some_and(|(_, rest)| rest == &*parent.0)
     }
 
-    /// The name one label below `self`.
-    pub fn child(&self, label: &str) -> Result<Self, InvalidHost> {
+    /// Returns the name one label below this one.
+    pub fn child(&self, label: &str) -> Result<Self, InvalidHostError> {
         if label.contains('.') {
-            return Err(InvalidHost::Forbidden(label.to_owned()));
+            return Err(InvalidHostError::Forbidden(label.to_owned()));
         }
         if label.is_empty() {
-            return Err(InvalidHost::Empty);
+            return Err(InvalidHostError::Empty);
         }
         Self::parse(&format!("{label}.{self}"))
     }
 }
 
-fn refuse_other_kinds(text: &str) -> Result<(), InvalidHost> {
+fn reject_other_kinds(text: &str) -> Result<(), InvalidHostError> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<Ipv6Addr>().is_ok() || text.trim_end_matches('.').parse::<Ipv4Addr>().is_ok() {
-        return Err(InvalidHost::IpAddress(text.to_owned()));
+        return Err(InvalidHostError::IpAddress(text.to_owned()));
     }
     if text.contains('*') {
-        return Err(InvalidHost::Wildcard(text.to_owned()));
+        return Err(InvalidHostError::Wildcard(text.to_owned()));
     }
-    // Said before IDNA, which has no word for it; `.` alone is what is left of an empty name.
+    // IDNA would report an empty label as a forbidden character. A lone `.` is an empty label, too.
     let undotted = text.strip_suffix('.').unwrap_or(text);
     if undotted.split('.').any(str::is_empty) {
-        return Err(InvalidHost::EmptyLabel(text.to_owned()));
+        return Err(InvalidHostError::EmptyLabel(text.to_owned()));
     }
     Ok(())
 }
 
-fn to_ascii(text: &str) -> Result<String, InvalidHost> {
+fn to_ascii(text: &str) -> Result<String, InvalidHostError> {
     let undotted = text.strip_suffix('.').unwrap_or(text);
     if undotted.is_ascii() && !undotted.to_ascii_lowercase().contains("xn--") {
         return Ok(undotted.to_ascii_lowercase());
     }
     idna::domain_to_ascii_cow(undotted.as_bytes(), idna::AsciiDenyList::STD3)
         .map(std::borrow::Cow::into_owned)
-        .map_err(|_| InvalidHost::Forbidden(text.to_owned()))
+        .map_err(|_| InvalidHostError::Forbidden(text.to_owned()))
 }
 
-fn check_labels(ascii: &str, text: &str) -> Result<(), InvalidHost> {
+fn check_labels(ascii: &str, text: &str) -> Result<(), InvalidHostError> {
     if ascii.len() > MAX_HOST {
-        return Err(InvalidHost::TooLong(ascii.len()));
+        return Err(InvalidHostError::TooLong(ascii.len()));
     }
     for label in ascii.split('.') {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if label.is_empty() {
-            return Err(InvalidHost::EmptyLabel(text.to_owned()));
+            return Err(InvalidHostError::EmptyLabel(text.to_owned()));
         }
         if label.len() > MAX_LABEL {
-            return Err(InvalidHost::LabelTooLong(text.to_owned()));
+            return Err(InvalidHostError::LabelTooLong(text.to_owned()));
         }
         if !label.bytes().all(inner) || label.starts_with('-') || label.ends_with('-') {
-            return Err(InvalidHost::Forbidden(text.to_owned()));
+            return Err(InvalidHostError::Forbidden(text.to_owned()));
         }
     }
     let Some((_, last)) = ascii.rsplit_once('.') else {
-        return Err(InvalidHost::SingleLabel(text.to_owned()));
+        return Err(InvalidHostError::SingleLabel(text.to_owned()));
     };
     if is_number(last) {
-        return Err(InvalidHost::IpAddress(text.to_owned()));
+        return Err(InvalidHostError::IpAddress(text.to_owned()));
     }
     Ok(())
 }
 
-/// Whether URL parsers read a name that ends in this label as an IPv4 address (WHATWG URL, "ends in a number").
+/// Returns whether URL parsers read a name that ends in this label as an IPv4 address (WHATWG URL, "ends in a number").
 fn is_number(last: &str) -> bool {
     let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
     hex || last.bytes().all(|b| b.is_ascii_digit())
@@ -159,7 +159,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Lets a map keyed by hosts be asked with a borrowed, already lower-case name.
+/// Allows lookups in maps keyed by hosts with a borrowed name, which must be lower-case.
 impl Borrow<str> for Host {
     fn borrow(&self) -> &str {
         &self.0
@@ -167,17 +167,17 @@ impl Borrow<str> for Host {
 }
 
 impl FromStr for Host {
-    type Err = InvalidHost;
+    type Err = InvalidHostError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+    fn from_str(text: &str) -> Result<Self, InvalidHostError> {
         Self::parse(text)
     }
 }
 
 impl TryFrom<String> for Host {
-    type Error = InvalidHost;
+    type Error = InvalidHostError;
 
-    fn try_from(text: String) -> Result<Self, InvalidHost> {
+    fn try_from(text: String) -> Result<Self, InvalidHostError> {
         Self::parse(&text)
     }
 }

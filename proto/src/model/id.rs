@@ -1,4 +1,4 @@
-//! The names of things: routes and keys.
+//! The ids of routes and of public keys.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,25 +12,25 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct RouteId(Uuid);
 
-/// A text that is no UUID.
+/// A text that is not a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is not a route id: it is a UUID, as `gwctl routes list` shows them")]
-pub struct InvalidRouteId(String);
+#[error("`{0}` is not a route id: use a UUID from `gwctl routes list`")]
+pub struct InvalidRouteIdError(String);
 
 impl RouteId {
-    /// A new id, sortable by time (RFC 9562 §5.7).
+    /// Returns a new id, sortable by time (RFC 9562 §5.7).
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// From its 16 bytes.
+    /// Makes an id from its 16 bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Its 16 bytes.
+    /// Returns the 16 bytes of the id.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -44,12 +44,12 @@ impl fmt::Display for RouteId {
 }
 
 impl FromStr for RouteId {
-    type Err = InvalidRouteId;
+    type Err = InvalidRouteIdError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRouteId> {
+    fn from_str(text: &str) -> Result<Self, InvalidRouteIdError> {
         match Uuid::try_parse(text) {
             Ok(id) if !id.is_nil() => Ok(Self(id)),
-            Ok(_) | Err(_) => Err(InvalidRouteId(text.to_owned())),
+            Ok(_) | Err(_) => Err(InvalidRouteIdError(text.to_owned())),
         }
     }
 }
@@ -60,15 +60,15 @@ impl FromStr for RouteId {
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(Box<str>);
 
-/// A text that cannot name a key.
+/// A text that is not a valid key id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` cannot name a key: use 1 to 128 letters, digits and . _ - @ +, without `..` and not starting with a dot"
+    "`{0}` is not a key id: use 1 to 128 letters, digits and . _ - @ +, without `..` and not starting with a dot"
 )]
-pub struct InvalidKeyId(String);
+pub struct InvalidKeyIdError(String);
 
 impl KeyId {
-    /// The name as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,13 +76,13 @@ impl KeyId {
 }
 
 impl FromStr for KeyId {
-    type Err = InvalidKeyId;
+    type Err = InvalidKeyIdError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
+    fn from_str(text: &str) -> Result<Self, InvalidKeyIdError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
         let shaped = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
         if !shaped || text.starts_with('.') || text.contains("..") {
-            return Err(InvalidKeyId(text.chars().take(160).collect()));
+            return Err(InvalidKeyIdError(text.chars().take(160).collect()));
         }
         Ok(Self(text.into()))
     }
@@ -95,9 +95,9 @@ impl fmt::Display for KeyId {
 }
 
 impl TryFrom<String> for KeyId {
-    type Error = InvalidKeyId;
+    type Error = InvalidKeyIdError;
 
-    fn try_from(text: String) -> Result<Self, InvalidKeyId> {
+    fn try_from(text: String) -> Result<Self, InvalidKeyIdError> {
         text.parse()
     }
 }

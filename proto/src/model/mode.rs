@@ -1,14 +1,14 @@
-//! The way a host's TLS is treated.
+//! The TLS mode of a route.
 
 use super::words::words;
 
 words! {
-    /// The way the gateway treats a host's TLS.
+    /// The TLS mode of a route.
     pub enum Mode {
         /// The gateway terminates TLS and proxies HTTP.
         #[default]
         Terminate = "terminate",
-        /// The bytes go untouched to the backend.
+        /// The gateway forwards the encrypted bytes to the backend unchanged.
         Passthrough = "passthrough",
     }
 }

@@ -1,4 +1,4 @@
-//! A node's name, and the address at which remote nodes reach a controlplane.
+//! The names of nodes, and the address at which remote nodes reach a controlplane.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -7,17 +7,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The name of a node that is invited: 1 to 63 ASCII letters, digits and inner `. _ -`. Compared exactly.
+/// The name of an invited node: 1 to 63 ASCII letters, digits and `. _ -`, starting with a letter or digit.
+/// Case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeName(Box<str>);
 
-/// A text that cannot name a node.
+/// A text that is not a valid node name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` cannot name a node: use 1 to 63 letters, digits and . _ -, a letter or digit first")]
-pub struct InvalidNodeName(String);
+#[error("`{0}` is not a node name: use 1 to 63 letters, digits and . _ -, a letter or digit first")]
+pub struct InvalidNodeNameError(String);
 
 impl NodeName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -25,15 +26,15 @@ impl NodeName {
 }
 
 impl FromStr for NodeName {
-    type Err = InvalidNodeName;
+    type Err = InvalidNodeNameError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidNodeName> {
+    fn from_str(text: &str) -> Result<Self, InvalidNodeNameError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         if begins && text.len() <= 63 && text.bytes().all(allowed) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidNodeName(text.chars().take(80).collect()))
+            Err(InvalidNodeNameError(text.chars().take(80).collect()))
         }
     }
 }
@@ -44,7 +45,7 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// A host and a port at which a controlplane takes remote nodes.
+/// A host and a port at which a controlplane accepts remote nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RemoteAddress {
@@ -53,19 +54,19 @@ pub struct RemoteAddress {
     port: u16,
 }
 
-/// A text that is no such address.
+/// A text that is not a valid [`RemoteAddress`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not HOST:PORT: write such as control.example.com:7443 or [2001:db8::1]:7443")]
-pub struct InvalidRemoteAddress(String);
+pub struct InvalidRemoteAddressError(String);
 
 impl RemoteAddress {
-    /// The host, as a resolver takes it.
+    /// Returns the host, in the form that a resolver accepts.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port; never 0.
+    /// Returns the port; never 0.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -73,10 +74,10 @@ impl RemoteAddress {
 }
 
 impl FromStr for RemoteAddress {
-    type Err = InvalidRemoteAddress;
+    type Err = InvalidRemoteAddressError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRemoteAddress> {
-        let invalid = || InvalidRemoteAddress(text.chars().take(300).collect());
+    fn from_str(text: &str) -> Result<Self, InvalidRemoteAddressError> {
+        let invalid = || InvalidRemoteAddressError(text.chars().take(300).collect());
         if let Ok(address) = text.parse::<SocketAddr>() {
             let usable = address.port() != 0 && !address.ip().is_unspecified();
             let host = address.ip().to_string();
@@ -106,9 +107,9 @@ impl fmt::Display for RemoteAddress {
 }
 
 impl TryFrom<String> for RemoteAddress {
-    type Error = InvalidRemoteAddress;
+    type Error = InvalidRemoteAddressError;
 
-    fn try_from(text: String) -> Result<Self, InvalidRemoteAddress> {
+    fn try_from(text: String) -> Result<Self, InvalidRemoteAddressError> {
         text.parse()
     }
 }
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_plain() {
+    fn node_names_are_restricted_to_plain_characters() {
         for good in ["a", "fra-1", "Node2.example_x", &"x".repeat(63)] {
             assert_eq!(good.parse::<NodeName>().unwrap().as_str(), good);
         }

@@ -1,7 +1,10 @@
-//! The options of a route: everything it says beyond its host, its mode and its backends.
+//! The options of a route: all its properties except host, mode and backends.
 //!
-//! This is the one place that declares them. Each is a field of [`RouteOptions`] and of its patch, which are flattened
-//! into the API, the manifest, the feed file and the audit, stored as one JSON object, and sent as one message.
+//! This module is the only declaration of an option. Each one becomes a field of [`RouteOptions`] and of its patch,
+//! which
+//! are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent to
+//! nodes
+//! as one message.
 
 mod declare;
 mod patch;
@@ -16,33 +19,34 @@ use super::words::{Describe, words};
 use super::{HealthCheck, Mode, Probe};
 
 options! {
-    /// How a backend is chosen.
+    /// The load balancing policy.
     #[serde(default)]
     balance: Balance = Balance::Random;
-    /// Active checks of the backends; without them they are judged by the traffic alone.
+    /// Active health checks of the backends. Without them, only failures of requests mark a backend unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthCheck> =
         HealthCheck::new(Some("/healthz"), HealthCheck::INTERVAL, HealthCheck::RISE, HealthCheck::FALL).ok();
-    /// The `Host` that a backend of a terminated route gets; `X-Forwarded-Host` always has the client's.
+    /// The `Host` header of requests to the backends of a terminated route. `X-Forwarded-Host` always has the client's
+    /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
 }
 
 words! {
-    /// The order in which the backends of a route are chosen.
+    /// The load balancing policy of a route.
     pub enum Balance {
-        /// One after the other.
+        /// Backends are used in turn.
         #[default]
         RoundRobin = "round_robin",
-        /// Any of them.
+        /// A backend is chosen at random.
         Random = "random",
     }
 }
 
 words! {
-    /// The `Host` of a request to a backend.
+    /// The `Host` header of a request to a backend.
     pub enum HostHeader {
-        /// The host that the client asked for.
+        /// The host of the client's request.
         #[default]
         Preserve = "preserve",
         /// The backend's own address and port.
@@ -56,21 +60,21 @@ impl HostHeader {
     }
 }
 
-/// An option that a route of its mode cannot have.
+/// An option that the mode of a route does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UnsuitableOptionError {
-    /// A health check with a path on a passthrough route.
+    /// A passthrough route has a health check with a path.
     #[error(
-        "a passthrough route's backends speak TLS of their own: they are checked by connecting, without a path"
+        "a passthrough route's backends terminate TLS themselves: use a health check without a path, which connects by TCP"
     )]
     HealthPath,
-    /// An option about HTTP on a passthrough route.
-    #[error("`{0}` is about HTTP, which the gateway does not see on a passthrough route")]
+    /// A passthrough route has an option that concerns HTTP.
+    #[error("`{0}` concerns HTTP, which the gateway cannot see on a passthrough route: remove the option")]
     TerminatedOnly(&'static str),
 }
 
 impl UnsuitableOptionError {
-    /// The name of the option.
+    /// Returns the name of the option.
     #[must_use]
     pub const fn option(self) -> &'static str {
         match self {
@@ -81,7 +85,7 @@ impl UnsuitableOptionError {
 }
 
 impl RouteOptions {
-    /// Checks that a route of this mode can have these options.
+    /// Checks that a route of this mode may have these options.
     pub fn check_fits(&self, mode: Mode) -> Result<(), UnsuitableOptionError> {
         if mode == Mode::Terminate {
             return Ok(());
@@ -95,7 +99,7 @@ impl RouteOptions {
         Ok(())
     }
 
-    /// Puts the options behind a pointer; those with nothing but defaults, as most routes have, share one.
+    /// Wraps the options in an `Arc`. All default options share one, because most routes have them.
     #[must_use]
     pub fn share(self) -> Arc<Self> {
         static DEFAULT: LazyLock<Arc<RouteOptions>> = LazyLock::new(Arc::default);

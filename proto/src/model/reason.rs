@@ -1,4 +1,4 @@
-//! Why something was done, as one person tells another.
+//! The reason of an administrative action, in plain text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,30 +6,30 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// How many characters a reason has at most.
+/// The maximum length of a reason, in characters.
 pub const MAX_REASON: usize = 200;
 
-/// A reason: 1 to 200 characters of one line, shown as they are. Space around it is taken off.
+/// A reason: one line of 1 to [`MAX_REASON`] printable characters. Surrounding white space is removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Reason(String);
 
-/// A text that is no reason.
+/// A text that is not a valid [`Reason`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidReason {
-    /// Nothing in it.
+pub enum InvalidReasonError {
+    /// The text is empty.
     #[error("the reason is empty")]
     Empty,
-    /// Over [`MAX_REASON`].
+    /// The text has more than [`MAX_REASON`] characters.
     #[error("the reason has over {MAX_REASON} characters")]
     Long,
-    /// Something that is not shown, or turns the line around.
-    #[error("the reason has characters that are not shown: write one line of plain text")]
+    /// The text has control, invisible or bidirectional characters.
+    #[error("the reason has control or invisible characters: write one line of plain text")]
     Unprintable,
 }
 
 impl Reason {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -37,20 +37,20 @@ impl Reason {
 }
 
 impl FromStr for Reason {
-    type Err = InvalidReason;
+    type Err = InvalidReasonError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidReason> {
+    fn from_str(text: &str) -> Result<Self, InvalidReasonError> {
         let text = text.trim();
         match text.chars().count() {
-            0 => Err(InvalidReason::Empty),
-            n if n > MAX_REASON => Err(InvalidReason::Long),
-            _ if text.chars().any(is_hidden) => Err(InvalidReason::Unprintable),
+            0 => Err(InvalidReasonError::Empty),
+            n if n > MAX_REASON => Err(InvalidReasonError::Long),
+            _ if text.chars().any(is_hidden) => Err(InvalidReasonError::Unprintable),
             _ => Ok(Self(text.to_owned())),
         }
     }
 }
 
-/// Controls, line ends, and what has no width or changes the direction of what follows.
+/// Returns whether a character is a control, has no width, ends a line or changes the direction of text.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -63,9 +63,9 @@ impl fmt::Display for Reason {
 }
 
 impl TryFrom<String> for Reason {
-    type Error = InvalidReason;
+    type Error = InvalidReasonError;
 
-    fn try_from(text: String) -> Result<Self, InvalidReason> {
+    fn try_from(text: String) -> Result<Self, InvalidReasonError> {
         text.parse()
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_one_line_that_can_be_shown() {
+    fn a_reason_is_one_printable_line() {
         let long = "é".repeat(MAX_REASON);
         for (text, reason) in [
             ("spam", "spam"),
@@ -92,12 +92,12 @@ mod tests {
         }
         let too_long = "x".repeat(MAX_REASON + 1);
         for (text, error) in [
-            ("", InvalidReason::Empty),
-            (" \t", InvalidReason::Empty),
-            (&*too_long, InvalidReason::Long),
-            ("a\nb", InvalidReason::Unprintable),
-            ("a\u{1b}[2Jb", InvalidReason::Unprintable),
-            ("a\u{202e}b", InvalidReason::Unprintable),
+            ("", InvalidReasonError::Empty),
+            (" \t", InvalidReasonError::Empty),
+            (&*too_long, InvalidReasonError::Long),
+            ("a\nb", InvalidReasonError::Unprintable),
+            ("a\u{1b}[2Jb", InvalidReasonError::Unprintable),
+            ("a\u{202e}b", InvalidReasonError::Unprintable),
         ] {
             assert_eq!(text.parse::<Reason>(), Err(error), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! A route: one host and where it goes.
+//! Routes: a host and its backends.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use super::{Backends, Host, KeyId, Mode, RouteId};
 /// The backends of a host, and how they are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// The way its TLS is treated.
+    /// The TLS mode.
     pub mode: Mode,
     /// The backends to choose from.
     pub backends: Backends,
-    /// The options; shared, since most routes have none but defaults.
+    /// The options; shared, because most routes have the defaults only.
     pub options: Arc<RouteOptions>,
 }
 
 impl Destination {
-    /// Makes a destination; an option that a route of this mode cannot have is refused.
+    /// Makes a destination. Fails if the mode does not allow one of the options.
     pub fn new(mode: Mode, backends: Backends, options: RouteOptions) -> Result<Self, UnsuitableOptionError> {
         options.check_fits(mode)?;
         Ok(Self { mode, backends, options: options.share() })
@@ -33,18 +33,18 @@ impl From<Backends> for Destination {
     }
 }
 
-/// One host and where it goes.
+/// A route: one host and its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Its id.
+    /// The route's id.
     pub id: RouteId,
-    /// The key that created it.
+    /// The id of the key that created the route.
     pub owner: KeyId,
-    /// Its host, unique over all owners.
+    /// The route's host, unique among all owners.
     pub host: Host,
     /// The backends of the host, and how they are reached.
     pub destination: Destination,
-    /// The revision of the store at which it last changed.
+    /// The store's revision of its last change.
     pub version: u64,
     /// The time of its creation.
     pub created_at: OffsetDateTime,

@@ -1,4 +1,4 @@
-//! The join token: one line of text with which a node joins, once.
+//! The join token: one line of text with which a node enrols once.
 
 use std::fmt;
 
@@ -10,41 +10,41 @@ use zeroize::Zeroizing;
 
 use super::RemoteAddress;
 
-/// What every token begins with.
+/// The prefix of every token.
 const PREFIX: &str = "wgjoin1_";
-/// Bytes before the address: the CA's fingerprint, the secret, the expiry.
+/// The number of bytes before the address: the CA's fingerprint, the secret and the expiry.
 const FIXED: usize = 32 + 32 + 8;
-/// Bytes of the checksum at the end, by which a token that was cut or mistyped is known.
+/// The number of bytes of the trailing checksum, which detects a truncated or mistyped token.
 const CHECKSUM: usize = 4;
-/// The longest token that is looked at, in bytes.
+/// The maximum length of a token, in bytes.
 const LONGEST: usize = 1024;
 
-/// What a node needs to join.
+/// A token that allows one node to enrol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
-    /// Where the controlplane is.
+    /// The controlplane's address.
     pub address: RemoteAddress,
-    /// SHA-256 of the DER of the nodes' CA.
+    /// The SHA-256 hash of the DER of the nodes' CA.
     pub authority: [u8; 32],
-    /// What the invitation is known by. Good once.
+    /// The secret that identifies the invitation. It can be used once.
     pub secret: Zeroizing<[u8; 32]>,
-    /// Until when it is good, in Unix seconds.
+    /// The time at which the token expires, in Unix seconds.
     pub expires_at: i64,
 }
 
-/// A text that is no token.
+/// A text that is not a valid [`JoinToken`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidToken {
-    /// Something else.
-    #[error("this is no join token: it begins with {PREFIX}, as `gwctl nodes invite` prints it")]
-    NotOne,
-    /// Cut or changed.
-    #[error("the join token is not whole: copy all of it, as `gwctl nodes invite` prints it")]
-    Garbled,
+pub enum InvalidTokenError {
+    /// The text does not begin with the prefix of a token.
+    #[error("not a join token: it must begin with {PREFIX}, as `gwctl nodes invite` prints it")]
+    Prefix,
+    /// The token was truncated or changed.
+    #[error("the join token is incomplete or mistyped: copy all of it, as `gwctl nodes invite` prints it")]
+    Damaged,
 }
 
 impl JoinToken {
-    /// The token as text: URL-safe, without spaces. A secret.
+    /// Returns the token as text, which is a secret: URL-safe and without spaces.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(512));
@@ -60,15 +60,15 @@ impl JoinToken {
         text
     }
 
-    /// Reads a token; white space around it does not matter.
-    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+    /// Parses a token. Surrounding white space is ignored.
+    pub fn parse(text: &str) -> Result<Self, InvalidTokenError> {
         let text = text.trim();
-        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidToken::NotOne)?;
+        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidTokenError::Prefix)?;
         if text.len() > LONGEST {
-            return Err(InvalidToken::Garbled);
+            return Err(InvalidTokenError::Damaged);
         }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidToken::Garbled)?;
-        Self::read(&Zeroizing::new(bytes)).ok_or(InvalidToken::Garbled)
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidTokenError::Damaged)?;
+        Self::read(&Zeroizing::new(bytes)).ok_or(InvalidTokenError::Damaged)
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_back_and_does_not_show_its_secret() {
+    fn a_token_survives_the_round_trip_and_debug_hides_its_secret() {
         let text = token().to_text();
         assert_eq!(JoinToken::parse(&format!(" {}\n", *text)), Ok(token()));
         assert!(
@@ -118,18 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_or_missing_character_is_noticed() {
+    fn every_changed_or_missing_character_is_detected() {
         let text = token().to_text();
         for at in PREFIX.len()..text.len() {
             let mut changed = text.as_bytes().to_vec();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(JoinToken::parse(&changed), Err(InvalidToken::Garbled), "{at}");
-            assert_eq!(JoinToken::parse(&text[..at]), Err(InvalidToken::Garbled), "cut at {at}");
+            assert_eq!(JoinToken::parse(&changed), Err(InvalidTokenError::Damaged), "{at}");
+            assert_eq!(JoinToken::parse(&text[..at]), Err(InvalidTokenError::Damaged), "cut at {at}");
         }
         for other in ["", "hello", &text[1..]] {
-            assert_eq!(JoinToken::parse(other), Err(InvalidToken::NotOne));
+            assert_eq!(JoinToken::parse(other), Err(InvalidTokenError::Prefix));
         }
-        assert_eq!(JoinToken::parse(&format!("{}{}", *text, "A".repeat(2000))), Err(InvalidToken::Garbled));
+        assert_eq!(
+            JoinToken::parse(&format!("{}{}", *text, "A".repeat(2000))),
+            Err(InvalidTokenError::Damaged)
+        );
     }
 }

@@ -1,49 +1,49 @@
-//! What holds for one user: quotas, and suspension.
+//! The quotas and the suspension of a user.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Reason;
 
-/// The bounds on what a user may have; `None` is no limit.
+/// The quotas of a user; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// The most routes.
+    /// The maximum number of routes.
     pub routes: Option<u32>,
-    /// The most backends, in all routes together.
+    /// The maximum number of backends in all routes together.
     pub backends: Option<u32>,
-    /// The most calls in a minute that change something.
+    /// The maximum number of mutations per minute.
     pub mutations_per_minute: Option<u32>,
 }
 
-/// A limit that was set for one user, in the place of the gateway's default.
+/// A limit set for one user, in place of the gateway's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// This many at most.
+    /// At most this number.
     AtMost(u32),
     /// No limit.
     Unlimited,
 }
 
-/// The quotas that were set for one user; `None` where the gateway's default holds.
+/// The quotas set for one user; `None` where the gateway's default applies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OwnQuota {
-    /// The limit of routes.
+    /// The limit on the number of routes.
     pub routes: Option<Limit>,
-    /// The limit of backends, in all routes together.
+    /// The limit on the number of backends in all routes together.
     pub backends: Option<Limit>,
-    /// The limit of calls in a minute that change something.
+    /// The limit on the number of mutations per minute.
     pub mutations_per_minute: Option<Limit>,
 }
 
-/// A user's suspension: their routes are not served, and they change nothing.
+/// A suspension of a user: the user's routes are not served, and the user cannot change anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
     /// The reason, as the admin gave it.
     pub reason: Option<Reason>,
-    /// The time it began.
+    /// The time at which the suspension began.
     pub since: OffsetDateTime,
-    /// The time it ends by itself; `None` if an admin has to end it.
+    /// The time at which the suspension ends automatically; `None` if an admin has to end it.
     pub until: Option<OffsetDateTime>,
 }
 
@@ -59,7 +59,7 @@ impl Limit {
 }
 
 impl OwnQuota {
-    /// Returns the quota that holds: each limit of one's own, or the default.
+    /// Returns the effective quotas: the user's own limits, and `defaults` for the others.
     #[must_use]
     pub fn or(self, defaults: Quota) -> Quota {
         let or = |own: Option<Limit>, default| own.map_or(default, Limit::number);
@@ -72,7 +72,7 @@ impl OwnQuota {
 }
 
 impl Suspension {
-    /// Returns the end and the reason, to be put after the word "suspended"; empty if there is neither.
+    /// Returns the end and the reason as a text to append to "suspended"; empty if there is neither.
     #[must_use]
     pub fn terms(&self) -> String {
         // Formatting a date of this era cannot fail.
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_of_ones_own_comes_before_the_default() {
+    fn a_users_own_limit_overrides_the_default() {
         let defaults = Quota { routes: Some(5), backends: Some(9), mutations_per_minute: None };
         let own = OwnQuota {
             routes: Some(Limit::AtMost(0)),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_terms_of_a_suspension_follow_the_word() {
+    fn the_terms_of_a_suspension_list_end_and_reason() {
         let plain = Suspension { reason: None, since: OffsetDateTime::UNIX_EPOCH, until: None };
         let reason = Some("late bill".parse().unwrap());
         let until = Some(OffsetDateTime::UNIX_EPOCH);

@@ -1,20 +1,20 @@
-//! Enums of words, and what a person reads of a value.
+//! Enums whose variants are words of the API, and descriptions of option values.
 
 use thiserror::Error;
 
-/// A text that is none of the words of an option.
+/// A text that is not one of the words of an option.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is none of {words}")]
+#[error("`{text}` is not one of {words}")]
 pub struct UnknownWordError {
     /// The text.
     pub text: String,
-    /// The words, separated by commas.
+    /// The valid words, separated by commas.
     pub words: String,
 }
 
-/// A value of an option as a person reads it.
+/// A value of an option that can be described to people.
 pub trait Describe {
-    /// Returns the value in a few words.
+    /// Returns a short description of the value.
     fn describe(&self) -> String;
 }
 
@@ -24,18 +24,18 @@ impl<T: Describe> Describe for Option<T> {
     }
 }
 
-/// An enum of words, each with its spelling in the API, the store and on the command line.
+/// An enum whose variants have one spelling in the API, the store and on the command line.
 pub trait Words: Copy + 'static {
-    /// Every word.
+    /// All variants.
     const ALL: &'static [Self];
 
-    /// Returns the spelling.
+    /// Returns the spelling of the variant.
     fn as_str(self) -> &'static str;
 
-    /// Returns what the word means, in one line.
+    /// Returns the meaning of the variant, in one line.
     fn meaning(self) -> &'static str;
 
-    /// Returns the word that is spelled so.
+    /// Returns the variant with this spelling.
     fn parse(text: &str) -> Result<Self, UnknownWordError> {
         let known = Self::ALL.iter().copied().find(|word| word.as_str() == text);
         known.ok_or_else(|| {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use tracing::{error, warn};
-use webgateway_proto::httpsig::Failure;
+use webgateway_proto::httpsig::SignatureError;
 
 use super::{ErrorBuilder, ErrorKind, HttpError, TRY_AGAIN, replayed_error, store_error};
 use crate::api::auth::AuthError;
@@ -70,30 +70,34 @@ pub(super) fn auth_error(error: &AuthError) -> HttpError {
     HttpError { status: StatusCode::UNAUTHORIZED, error: builder.build(error.to_string()) }
 }
 
-fn signature_error(failure: &Failure) -> ErrorBuilder {
+fn signature_error(failure: &SignatureError) -> ErrorBuilder {
     match failure {
-        Failure::Unsigned => ErrorBuilder::new(ErrorKind::Unsigned)
+        SignatureError::Unsigned => ErrorBuilder::new(ErrorKind::Unsigned)
             .hint("sign the request as RFC 9421 describes; gwctl does it with --id and --key"),
-        Failure::Malformed(field) => ErrorBuilder::new(ErrorKind::SignatureMalformed).field(field),
-        Failure::Repeated(_) | Failure::TooMany(_) => {
+        SignatureError::Malformed(field) => ErrorBuilder::new(ErrorKind::SignatureMalformed).field(field),
+        SignatureError::Repeated(_) | SignatureError::TooMany(_) => {
             ErrorBuilder::new(ErrorKind::SeveralSignatures).field("signature")
         }
-        Failure::Label => ErrorBuilder::new(ErrorKind::LabelMismatch).field("signature"),
-        Failure::Param(field) => ErrorBuilder::new(ErrorKind::SignatureParameter).field(field),
-        Failure::Undated => ErrorBuilder::new(ErrorKind::SignatureParameter).field("created"),
-        Failure::Uncovered(component) => {
+        SignatureError::Label => ErrorBuilder::new(ErrorKind::LabelMismatch).field("signature"),
+        SignatureError::Param(field) => ErrorBuilder::new(ErrorKind::SignatureParameter).field(field),
+        SignatureError::Undated => ErrorBuilder::new(ErrorKind::SignatureParameter).field("created"),
+        SignatureError::Uncovered(component) => {
             ErrorBuilder { field: Some(component.clone().into()), ..ErrorBuilder::new(ErrorKind::NotCovered) }
         }
-        Failure::Component(_) => ErrorBuilder::new(ErrorKind::Component).field("signature-input"),
-        Failure::Old(source, _) | Failure::Future(source, _) => {
+        SignatureError::Component(_) => ErrorBuilder::new(ErrorKind::Component).field("signature-input"),
+        SignatureError::Old(source, _) | SignatureError::Future(source, _) => {
             ErrorBuilder::new(ErrorKind::Stale).field(source.as_str())
         }
-        Failure::Expired(_) => ErrorBuilder::new(ErrorKind::Expired).field("expires"),
-        Failure::Algorithm => ErrorBuilder::new(ErrorKind::Algorithm).field("alg"),
-        Failure::DigestMissing => ErrorBuilder::new(ErrorKind::DigestMissing).field("content-digest"),
-        Failure::DigestMalformed => ErrorBuilder::new(ErrorKind::DigestMalformed).field("content-digest"),
-        Failure::DigestMismatch => ErrorBuilder::new(ErrorKind::DigestMismatch).field("content-digest"),
-        Failure::Forged => ErrorBuilder::new(ErrorKind::Forged)
+        SignatureError::Expired(_) => ErrorBuilder::new(ErrorKind::Expired).field("expires"),
+        SignatureError::Algorithm => ErrorBuilder::new(ErrorKind::Algorithm).field("alg"),
+        SignatureError::DigestMissing => ErrorBuilder::new(ErrorKind::DigestMissing).field("content-digest"),
+        SignatureError::DigestMalformed => {
+            ErrorBuilder::new(ErrorKind::DigestMalformed).field("content-digest")
+        }
+        SignatureError::DigestMismatch => {
+            ErrorBuilder::new(ErrorKind::DigestMismatch).field("content-digest")
+        }
+        SignatureError::Forged => ErrorBuilder::new(ErrorKind::Forged)
             .field("signature")
             .hint("check that the private key belongs to the public key that `keyid` names"),
     }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{LONGEST_WAIT, MAX_BODY, MAX_PAGE};
-use webgateway_proto::httpsig::{Failure, TimeSource, UnknownComponent};
+use webgateway_proto::httpsig::{ComponentError, SignatureError, TimeSource};
 use webgateway_proto::model::{self, RemoteAddress, RouteId};
 use webgateway_proto::model::{
-    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, Suspension,
+    Backends, Host, InvalidBackendsError, InvalidHealthCheckError, KeyId, NodeName, Prefixes, Suspension,
     UnsuitableOptionError,
 };
 
@@ -51,20 +51,20 @@ examples! {
     PositionalParams => Ok(envelope_error(&EnvelopeError::example_positional()));
 
     // Authentication.
-    Unsigned => auth_example(Failure::Unsigned);
-    SignatureMalformed => auth_example(Failure::Malformed("signature-input"));
+    Unsigned => auth_example(SignatureError::Unsigned);
+    SignatureMalformed => auth_example(SignatureError::Malformed("signature-input"));
     SeveralSignatures => auth_example(several());
-    LabelMismatch => auth_example(Failure::Label);
-    SignatureParameter => auth_example(Failure::Param("created"));
-    NotCovered => auth_example(Failure::Uncovered("@method".to_owned()));
-    Component => auth_example(Failure::from(UnknownComponent::Absent("x-trace".to_owned())));
-    Stale => auth_example(Failure::Old(TimeSource::Created, 3600));
-    Expired => auth_example(Failure::Expired(12));
-    Algorithm => auth_example(Failure::Algorithm);
-    DigestMissing => auth_example(Failure::DigestMissing);
-    DigestMalformed => auth_example(Failure::DigestMalformed);
-    DigestMismatch => auth_example(Failure::DigestMismatch);
-    Forged => auth_example(Failure::Forged);
+    LabelMismatch => auth_example(SignatureError::Label);
+    SignatureParameter => auth_example(SignatureError::Param("created"));
+    NotCovered => auth_example(SignatureError::Uncovered("@method".to_owned()));
+    Component => auth_example(SignatureError::from(ComponentError::Absent("x-trace".to_owned())));
+    Stale => auth_example(SignatureError::Old(TimeSource::Created, 3600));
+    Expired => auth_example(SignatureError::Expired(12));
+    Algorithm => auth_example(SignatureError::Algorithm);
+    DigestMissing => auth_example(SignatureError::DigestMissing);
+    DigestMalformed => auth_example(SignatureError::DigestMalformed);
+    DigestMismatch => auth_example(SignatureError::DigestMismatch);
+    Forged => auth_example(SignatureError::Forged);
     WrongAuthority => auth_example(AuthError::WrongAuthority("other.example.com".to_owned()));
     UnknownKey => auth_example(AuthError::UnknownKey(USER.parse()?));
     UnusableKey => auth_example(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
@@ -83,7 +83,7 @@ examples! {
     SuspendAdmin => Err(UserError::SuspendAdmin.into());
     InvalidUser => Err(KeyId::from_str("../user1").map_or_else(DomainError::from, unknown));
     UserNotFound => Err(unknown(USER.parse()?));
-    InvalidReason => Err(UserError::Reason(model::InvalidReason::Long).into());
+    InvalidReason => Err(UserError::Reason(model::InvalidReasonError::Long).into());
     InvalidUntil => Err(UserError::Until.into());
     QuotaAdmin => Err(UserError::QuotaAdmin.into());
     QuotaExceeded => Err(UserError::Routes { have: 10, most: 10 }.into());
@@ -96,11 +96,11 @@ examples! {
     InvalidHost => host("app..example.org").and(Err(DomainError::NoHost));
     HostReserved => Err(DomainError::Reserved("subdomain", host("www.gateway.example.com")?));
     PassthroughNeedsFqdn => Err(DomainError::PassthroughSubdomain);
-    BackendMissing => Err(InvalidBackends::None.into());
-    TooManyBackends => Err(InvalidBackends::TooMany(33).into());
+    BackendMissing => Err(InvalidBackendsError::None.into());
+    TooManyBackends => Err(InvalidBackendsError::TooMany(33).into());
     DuplicateBackend => backends(&["[400::1]:80", "[400:0::1]:80"]);
     InvalidBackend => backends(&["[2001:db8::1]:80"]);
-    InvalidHealth => Ok(params("health", &InvalidHealthCheck::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
+    InvalidHealth => Ok(params("health", &InvalidHealthCheckError::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
     PassthroughHealth => Err(UnsuitableOptionError::HealthPath.into());
     PassthroughOption => Err(UnsuitableOptionError::TerminatedOnly("host_header").into());
     RouteNotFound => Err(DomainError::NoRoute(ROUTE.parse()?));
@@ -143,7 +143,7 @@ fn several() -> AuthError {
     AuthError::SeveralSignatures {
         count: 2,
         label: "sig1".to_owned(),
-        best: Box::new(Failure::Forged.into()),
+        best: Box::new(SignatureError::Forged.into()),
     }
 }
 
@@ -163,7 +163,7 @@ fn host(text: &str) -> Result<Host, DomainError> {
 }
 
 fn backends(texts: &[&str]) -> Result<ErrorObject, DomainError> {
-    Err(Backends::parse(texts, &Prefixes::default()).err().unwrap_or(InvalidBackends::None).into())
+    Err(Backends::parse(texts, &Prefixes::default()).err().unwrap_or(InvalidBackendsError::None).into())
 }
 
 fn name(text: &str) -> Result<NodeName, NodeError> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use webgateway_proto::api::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, LONGEST_WAIT, NodeExplained, Problem, WaitParams,
-    WaitState, method,
+    BackendStatus, ExplainParams, LONGEST_WAIT, NodeExplanation, Problem, RouteExplanation,
+    ServedCertificateView, WaitParams, WaitState, method,
 };
 use webgateway_proto::feed::{BackendHealth, ResourceName};
 use webgateway_proto::model::Host;
@@ -15,7 +15,7 @@ use super::routes::view;
 use super::samples;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
-use crate::domain::{self, AckTarget, Caller, DomainError, NodeExplanation, NodeReject, NodeReport};
+use crate::domain::{self, AckTarget, Caller, DomainError, NodeReject, NodeReport};
 
 pub(super) struct Explain;
 pub(super) struct Wait;
@@ -29,7 +29,7 @@ impl Method for Explain {
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidHost];
     type Caller = Caller;
     type Params = ExplainParams;
-    type Output = Explained;
+    type Output = RouteExplanation;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::explain()]
@@ -39,10 +39,10 @@ impl Method for Explain {
         services: &Services,
         caller: Caller,
         params: ExplainParams,
-    ) -> Result<Explained, DomainError> {
+    ) -> Result<RouteExplanation, DomainError> {
         let host = Host::parse(&params.host).map_err(|error| DomainError::InvalidHost("host", error))?;
         let report = services.domain.explain(&caller, &host).await?;
-        Ok(Explained {
+        Ok(RouteExplanation {
             host: host.to_string(),
             route: report.route.map(view),
             problem: report.problem.map(to_problem),
@@ -55,24 +55,25 @@ fn to_problem(problem: domain::Problem) -> Problem {
     Problem { message: problem.message, hint: Some(problem.hint.to_owned()) }
 }
 
-fn node_explained(report: NodeReport) -> NodeExplained {
-    let NodeReport { explanation: NodeExplanation { node, explanation: answer, .. }, problem } = report;
+fn node_explained(report: NodeReport) -> NodeExplanation {
+    let NodeReport { explanation: domain::NodeExplanation { node, explanation: answer, .. }, problem } =
+        report;
     let problem = problem.map(to_problem);
     let Some(answer) = answer else {
-        return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
+        return NodeExplanation { node, version: None, certificate: None, backends: Vec::new(), problem };
     };
-    let certificate = answer.certificate.map(|served| CertificateSeen {
+    let certificate = answer.certificate.map(|served| ServedCertificateView {
         id: served.id.to_string(),
         not_after: OffsetDateTime::from_unix_timestamp(served.not_after).map(rfc3339).unwrap_or_default(),
         fingerprint: served.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
     });
-    let backend = |seen: BackendHealth| BackendSeen {
+    let backend = |seen: BackendHealth| BackendStatus {
         backend: seen.backend.to_string(),
         up: seen.down.is_none(),
         reason: seen.down,
     };
     let backends = answer.backends.into_iter().map(backend).collect();
-    NodeExplained { node, version: Some(answer.version), certificate, backends, problem }
+    NodeExplanation { node, version: Some(answer.version), certificate, backends, problem }
 }
 
 impl Method for Wait {

@@ -5,8 +5,9 @@ mod gateway;
 mod users;
 
 use webgateway_proto::api::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, RouteCreate, RouteDelete,
-    RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams, WaitState,
+    BackendStatus, ExplainParams, NodeExplanation, Problem, RouteCreate, RouteDelete, RouteExplanation,
+    RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, ServedCertificateView,
+    WaitParams, WaitState,
 };
 use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch, RouteOptions, RouteOptionsPatch};
 
@@ -164,20 +165,20 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
     ]
 }
 
-pub(super) fn explain() -> Example<ExplainParams, Explained> {
+pub(super) fn explain() -> Example<ExplainParams, RouteExplanation> {
     let problem = Problem {
         message: format!("{OTHER_BACKEND} is not reachable: connection refused"),
         hint: Some("start the service on this backend, or remove the backend from the route".to_owned()),
     };
-    let seen = |backend: &str, reason: Option<&str>| BackendSeen {
+    let seen = |backend: &str, reason: Option<&str>| BackendStatus {
         backend: backend.to_owned(),
         up: reason.is_none(),
         reason: reason.map(str::to_owned),
     };
-    let node = NodeExplained {
+    let node = NodeExplanation {
         node: "edge1".to_owned(),
         version: Some(1211),
-        certificate: Some(CertificateSeen {
+        certificate: Some(ServedCertificateView {
             id: "app.example.org".to_owned(),
             not_after: NOT_AFTER.to_owned(),
             fingerprint: "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4".to_owned(),
@@ -188,8 +189,12 @@ pub(super) fn explain() -> Example<ExplainParams, Explained> {
     let problem = Problem { message: format!("edge1: {}", problem.message), ..problem };
     let host = "app.example.org".to_owned();
     let route = RouteView { host: host.clone(), ..updated(1211) };
-    let result =
-        Explained { host: host.clone(), route: Some(route), problem: Some(problem), nodes: vec![node] };
+    let result = RouteExplanation {
+        host: host.clone(),
+        route: Some(route),
+        problem: Some(problem),
+        nodes: vec![node],
+    };
     Example { name: "A backend that is down", params: ExplainParams { host }, result }
 }
 

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use webgateway_process::Tasks;
-use webgateway_proto::feed::Held;
+use webgateway_proto::feed::FeedVersion;
 use webgateway_proto::model::{Backends, Host, Prefixes, Route, RouteId};
 
 use super::*;
@@ -111,7 +111,7 @@ async fn old_deletions_are_forgotten_and_nodes_that_missed_them_need_a_full_batc
     let old = delete(69).await;
     let catalog = loader(&store, "400::/7").load().await.unwrap();
     assert!(!catalog.can_diff_from(&before));
-    assert!(catalog.can_diff_from(&Held { version: old, ..before }));
+    assert!(catalog.can_diff_from(&FeedVersion { version: old, ..before }));
 }
 
 #[tokio::test]

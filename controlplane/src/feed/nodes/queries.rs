@@ -79,7 +79,7 @@ fn rejected_routes(node: &Node) -> Vec<RejectedResource> {
 #[cfg(test)]
 mod tests {
     use prometheus_client::metrics::gauge::Gauge;
-    use webgateway_proto::feed::{Held, ResourceName};
+    use webgateway_proto::feed::{FeedVersion, ResourceName};
     use webgateway_proto::model::RouteId;
 
     use super::*;
@@ -106,7 +106,7 @@ mod tests {
         );
         drop(nodes.connect("gone", "1", &Peer::Local).unwrap());
         let acked = |version, reject: Option<&str>| {
-            let mut session = Session::new(Some(Held { epoch: "e".into(), version: 1 }));
+            let mut session = Session::new(Some(FeedVersion { epoch: "e".into(), version: 1 }));
             let mut catalog = Catalog::new(history("e"), 0);
             catalog.apply(ChangeSet { version, changed: vec![] });
             session.next(&catalog).unwrap();

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 use webgateway_proto::feed::wire::feed_client::FeedClient;
-use webgateway_proto::feed::{FromNode, Held, ToNode, wire};
+use webgateway_proto::feed::{FeedVersion, FromNode, ToNode, wire};
 use webgateway_proto::model::Prefixes;
 
 /// The time limit of any operation in tests.
@@ -35,7 +35,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) async fn connect(path: &Path, name: &str, held: Option<Held>) -> Self {
+    pub(crate) async fn connect(path: &Path, name: &str, held: Option<FeedVersion>) -> Self {
         let node = Self::connect_without_hello(path).await;
         node.send(FromNode::Hello { node: name.into(), build: "test".into(), held }).await;
         node

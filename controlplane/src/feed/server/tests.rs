@@ -111,9 +111,11 @@ async fn a_node_gets_everything_then_differences_also_after_a_reconnect() {
     drop(node);
     plane.wait_nodes(|nodes| !nodes[0].connected).await;
     plane.change(put(3, 5));
-    let mut node = Node::connect(&plane.path, "edge1", Some(Held { epoch: "e".into(), version: 4 })).await;
+    let mut node =
+        Node::connect(&plane.path, "edge1", Some(FeedVersion { epoch: "e".into(), version: 4 })).await;
     assert_eq!(node.batch().await, (false, vec![named("+", 3)], 5));
-    let mut other = Node::connect(&plane.path, "edge2", Some(Held { epoch: "old".into(), version: 4 })).await;
+    let mut other =
+        Node::connect(&plane.path, "edge2", Some(FeedVersion { epoch: "old".into(), version: 4 })).await;
     assert_eq!(other.batch().await, (true, vec![named("+", 1), named("+", 3)], 5));
     assert_eq!(plane.protocol_errors.get(), 0);
 }

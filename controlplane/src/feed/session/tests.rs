@@ -89,7 +89,7 @@ fn an_unexpected_ack_is_a_protocol_error() {
 #[derive(Default)]
 struct Node {
     table: BTreeMap<ResourceName, Resource>,
-    held: Option<Held>,
+    held: Option<FeedVersion>,
 }
 
 impl Node {

@@ -14,7 +14,7 @@ fn evidence(body: &str) -> Arc<SignedRequest> {
     let request = http::Request::post("https://gw.example/rpc");
     let mut request = request.body(Bytes::from(body.to_owned())).unwrap();
     sign(&mut request, &key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-    let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
+    let presented = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let keys = PublicKeys::from(key.public());
     let evidence = Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body());
@@ -77,7 +77,7 @@ async fn records_are_chained_stored_and_exported_with_their_requests() {
         let previous = records[at - 1].hash.as_deref();
         records[at].check(previous, records[at].request.as_ref().map(|hash| &requests[hash]))
     };
-    assert_eq!(check(1), Err(webgateway_proto::audit::Broken::Hash));
+    assert_eq!(check(1), Err(webgateway_proto::audit::AuditChainError::Hash));
     assert_eq!(check(2), Ok(()), "the next link uses the original hash");
 }
 

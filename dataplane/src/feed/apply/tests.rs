@@ -1,7 +1,7 @@
 //! Tests of batches: they apply as a whole, rejections name the resource, and its last good version stays.
 
 use proptest::prelude::*;
-use webgateway_proto::feed::{FeedRoute, InvalidMessage, Settings};
+use webgateway_proto::feed::{FeedRoute, InvalidMessageError, Settings};
 use webgateway_proto::model::{Backends, Certificate, Host, Mode};
 
 use super::*;
@@ -33,8 +33,8 @@ fn closed(id: u8, at_once: bool) -> ClosedRoute {
     ClosedRoute { route: RouteId::from_bytes([id; 16]), at_once }
 }
 
-fn held(version: u64) -> Held {
-    Held { epoch: "e".into(), version }
+fn held(version: u64) -> FeedVersion {
+    FeedVersion { epoch: "e".into(), version }
 }
 
 fn run(current: &Snapshot, full: bool, messages: Vec<ToNode>, version: u64) -> ApplyOutcome {
@@ -141,7 +141,7 @@ fn a_certificate_is_accepted_whether_it_is_valid_now_or_not() {
 fn a_route_that_cannot_be_read_keeps_its_last_good_version_even_in_a_full_batch() {
     let first = run(&Snapshot::default(), true, vec![put(route(1))], 1);
     let name = route(1).name().to_string();
-    let unusable = ToNode::Unusable(name.clone(), InvalidMessage::RouteId(3));
+    let unusable = ToNode::Unusable(name.clone(), InvalidMessageError::RouteId(3));
     let second = run(&first.snapshot, true, vec![unusable], 2);
     assert!(second.snapshot.routes.lookup("h1.gw.example").is_some());
     assert_eq!(second.rejections[0].resource, name);
@@ -154,8 +154,9 @@ fn a_version_of_another_epoch_is_not_held_while_a_resource_is_rejected() {
     let mut builder = BatchBuilder::default();
     builder.push(ToNode::Begin { full: true }, &Snapshot::default());
     builder.push(put(bad_certificate()), &first.snapshot);
-    let batch =
-        builder.push(ToNode::End(Held { epoch: "other".into(), version: 2 }), &first.snapshot).unwrap();
+    let batch = builder
+        .push(ToNode::End(FeedVersion { epoch: "other".into(), version: 2 }), &first.snapshot)
+        .unwrap();
     let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     assert_eq!(apply(&first.snapshot, batch, &tickets, NOW).snapshot.held, None);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use webgateway_proto::feed::{
-    Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings, ToNode,
+    Challenge, ChallengeResponse, FeedRoute, FeedVersion, Resource, ResourceName, Settings, ToNode,
 };
 use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
@@ -86,8 +86,8 @@ impl Drop for Running<'_> {
     }
 }
 
-fn held(version: u64) -> Held {
-    Held { epoch: "e".into(), version }
+fn held(version: u64) -> FeedVersion {
+    FeedVersion { epoch: "e".into(), version }
 }
 
 fn id(n: u32) -> RouteId {

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use webgateway_process::{AnswerHeads, StrictAnswers, StrictHttp};
+use webgateway_process::{ResponseHeads, StrictHttp, StrictResponses};
 
 use super::super::request::outgoing_head;
 use super::super::serve;
@@ -180,9 +180,9 @@ impl Gateway {
         let (input, output) = (self.backend.clone(), Rc::clone(&forwarded.sent));
         let request_body = Some(Rc::clone(&forwarded.request));
         let pipe = Pipe { input, output, piece: self.piece, request: request_body };
-        let heads = AnswerHeads::default();
+        let heads = ResponseHeads::default();
         heads.wait();
-        let pipe = TokioIo::new(StrictAnswers::new(pipe, heads));
+        let pipe = TokioIo::new(StrictResponses::new(pipe, heads));
         let begun = pool::http1_builder(&Limits::default()).handshake(pipe).await;
         let (mut sender, connection) = begun.map_err(|error| ProxyError::from(&error))?;
         self.connections.borrow_mut().push(Box::pin(async move { drop(connection.await) }));

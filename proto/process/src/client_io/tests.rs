@@ -1,4 +1,4 @@
-//! Clients that wait, end, or go on sending.
+//! Clients that wait, end their input, or continue to send.
 
 use std::future::poll_fn;
 
@@ -14,7 +14,7 @@ fn pair(protocol: Protocol) -> (ClientIo<DuplexStream>, DuplexStream, Arc<Client
 }
 
 #[tokio::test]
-async fn what_comes_while_the_client_waits_is_not_lost() {
+async fn input_during_a_request_is_not_lost() {
     let (mut io, mut client, state) = pair(Protocol::Http1);
     state.set_waiting(true);
     client.write_all(b"next").await.unwrap();
@@ -30,7 +30,7 @@ async fn what_comes_while_the_client_waits_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_end_while_the_client_waits_is_noticed_and_no_failure() {
+async fn an_end_of_input_during_a_request_is_detected_and_no_error() {
     let (mut io, mut client, state) = pair(Protocol::Http1);
     client.shutdown().await.unwrap();
     io.flush().await.unwrap();
@@ -46,7 +46,7 @@ async fn an_end_while_the_client_waits_is_noticed_and_no_failure() {
 }
 
 #[tokio::test]
-async fn http2_learns_of_the_end_once_all_is_answered_and_written() {
+async fn http2_reads_the_end_of_input_once_everything_is_answered_and_written() {
     let (mut io, mut client, state) = pair(Protocol::Http2);
     client.write_all(b"x").await.unwrap();
     client.shutdown().await.unwrap();
@@ -66,7 +66,7 @@ async fn http2_learns_of_the_end_once_all_is_answered_and_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_waits_for_a_client_that_still_sends_but_not_for_ever() {
+async fn the_shutdown_waits_for_a_client_that_still_sends_for_a_bounded_time() {
     let (mut io, _client, _) = pair(Protocol::Http1);
     assert!(io.shutdown().now_or_never().is_some(), "there is nothing to wait for");
     for (sends, longest) in [(1, SILENCE), (100, LINGER)] {
@@ -90,7 +90,7 @@ async fn the_end_waits_for_a_client_that_still_sends_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_does_not_wait_for_a_client_that_is_gone() {
+async fn the_shutdown_does_not_wait_for_a_closed_connection() {
     let (mut io, client, state) = pair(Protocol::Http1);
     state.set_unread(true);
     drop(client);

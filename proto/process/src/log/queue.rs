@@ -1,7 +1,7 @@
-//! A bounded queue of log lines before a thread that writes them: logging neither waits for who reads nor fails.
+//! A bounded queue of log lines and its writer, so that logging neither blocks nor fails.
 //!
-//! Own code, as tracing-appender (0.2.5) bounds lines and not bytes, does not count failed writes, and at its end
-//! prints on the very stderr that stalls or is gone.
+//! tracing-appender (0.2.5) bounds lines instead of bytes, does not count failed writes, and at its end prints to the
+//! stderr that may be stalled or closed.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,10 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The pause before another try where the descriptor does not block, as one that is shared may not.
+/// The pause before a retry if stderr is non-blocking, which another process that shares it may have set.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// A queue of whole lines, bounded in bytes; lines that find no room are dropped and counted. Clones are the same
-/// queue.
+/// A queue of complete lines, bounded in bytes. Excess lines are dropped and counted. Clones share the queue.
 #[derive(Debug, Clone)]
 pub(super) struct LogQueue {
     shared: Arc<Shared>,
@@ -37,15 +36,16 @@ struct State {
 }
 
 impl LogQueue {
-    /// Makes a queue of at most `capacity` bytes; as many again may be on their way out. Lost lines are counted in
-    /// `dropped`.
+    /// Makes a queue of at most `capacity` bytes; as many again may be in the batch being written. Dropped lines are
+    /// counted
+    /// in `dropped`.
     pub(super) fn new(capacity: usize, dropped: Counter) -> Self {
         let (filled, emptied) = (Condvar::new(), Condvar::new());
         let shared = Shared { capacity, state: Mutex::default(), filled, emptied };
         Self { shared: Arc::new(shared), dropped }
     }
 
-    /// Adds a line, or drops it where there is no room; never waits for the writer.
+    /// Adds a line, or drops it if the queue is full. Never waits for the writer.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.waiting.len() + line.len() > self.shared.capacity {
@@ -58,30 +58,31 @@ impl LogQueue {
         self.shared.filled.notify_one();
     }
 
-    /// Waits until every line is written or lost, at most for `limit`.
+    /// Waits until every line is written or dropped, for at most `limit`.
     pub(super) fn flush(&self, limit: Duration) {
         let busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
         let waited = self.shared.emptied.wait_timeout_while(self.state(), limit, busy);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Writes lines to `out` for ever; what cannot be written is lost. The first batch that goes out after a loss is
-    /// followed by a warning with the number of lines lost.
+    /// Writes lines to `out` forever. Lines that cannot be written are dropped; the next successful write is followed
+    /// by a
+    /// warning with the number of dropped lines.
     pub(super) fn write_to(&self, mut out: impl Write) {
-        let (mut batch, mut told) = (Vec::new(), self.dropped.get());
+        let (mut batch, mut reported) = (Vec::new(), self.dropped.get());
         loop {
             self.take(&mut batch);
             let is_written = self.write(&mut out, &batch);
             batch.clear();
             let dropped = self.dropped.get();
-            if is_written && dropped > told {
-                warn!(lines = dropped - told, "log lines dropped");
-                told = dropped;
+            if is_written && dropped > reported {
+                warn!(lines = dropped - reported, "log lines dropped");
+                reported = dropped;
             }
         }
     }
 
-    /// Waits for lines and moves them into `batch`, which is empty.
+    /// Waits for lines and moves them into `batch`, which must be empty.
     fn take(&self, batch: &mut Vec<u8>) {
         let mut state = self.state();
         state.is_writing = false;
@@ -95,7 +96,7 @@ impl LogQueue {
         state.is_writing = true;
     }
 
-    /// Writes a batch; returns whether all of it went out.
+    /// Writes a batch and returns whether all of it was written.
     fn write(&self, out: &mut impl Write, batch: &[u8]) -> bool {
         let mut left = batch;
         while !left.is_empty() {
@@ -118,7 +119,7 @@ impl LogQueue {
     }
 }
 
-/// Takes each event as one write of whole lines, as tracing-subscriber makes them.
+/// Queues each write as one event, because tracing-subscriber writes an event at once.
 impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -157,10 +158,10 @@ mod tests {
         thread::spawn(move || queue.write_to(out));
     }
 
-    /// A writer that fails so.
-    struct Broken(io::ErrorKind);
+    /// A writer that always fails with this error.
+    struct FailingWriter(io::ErrorKind);
 
-    impl Write for Broken {
+    impl Write for FailingWriter {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(self.0.into())
         }
@@ -185,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_fails_loses_lines_and_counts_them() {
+    fn lines_of_failed_writes_are_counted_as_dropped() {
         for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::StorageFull, io::ErrorKind::WriteZero] {
             let queue = queue(1 << 16);
-            start(&queue, Broken(kind));
+            start(&queue, FailingWriter(kind));
             (0..3).for_each(|_| queue.push(b"line\n"));
             queue.flush(LIMIT);
             assert_eq!(queue.dropped.get(), 3, "{kind}");
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stalls_delays_nobody_and_costs_the_bound() {
+    fn a_stalled_reader_does_not_block_logging_and_memory_stays_bounded() {
         let (mut reader, writer) = UnixStream::pair().unwrap();
         let queue = queue(4096);
         start(&queue, writer);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_room_is_lost_whole() {
+    fn a_line_without_room_is_dropped_completely() {
         let queue = queue(8);
         queue.push(b"longer than that\n");
         queue.push(b"short\n");

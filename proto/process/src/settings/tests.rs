@@ -1,4 +1,4 @@
-//! The order of sources, and what a user reads when something is wrong.
+//! The precedence of sources, and the error messages.
 
 use std::io::Write;
 
@@ -44,7 +44,7 @@ fn message(file: &str, args: &[&str], env: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+fn a_flag_overrides_a_variable_the_file_and_the_default() {
     let file = "name = 'file'\nlisten = '::1'\n[dns]\nport = 1\n";
     let read = run(file, &["--dns-port", "3"], &[("WEBGATEWAY_DNS_PORT", "2"), ("WEBGATEWAY_NAME", "env")]);
     let settings = read.unwrap().settings;
@@ -57,7 +57,7 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
 }
 
 #[test]
-fn keys_that_differ_are_told_apart_and_only_live_ones_are_taken() {
+fn a_reload_updates_only_live_keys_and_reports_the_others() {
     let values = |pairs: &[(&'static str, i64)]| {
         Values(pairs.iter().map(|(key, value)| (*key, Value::Integer(*value))).collect())
     };
@@ -71,7 +71,7 @@ fn keys_that_differ_are_told_apart_and_only_live_ones_are_taken() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_error_names_the_key_and_the_file() {
     assert!(message("nam = 'x'", &[], &[]).ends_with("the key `nam` is not known, did you mean `name`?"));
     assert!(message("[dns]\nprt = 1", &[], &[]).contains("`dns.prt` is not known, did you mean `dns.port`?"));
     assert!(message("[dnss]\nport = 1", &[], &[]).contains("`dnss` is not known, did you mean `dns."));
@@ -86,7 +86,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn a_verb_has_its_argument_and_the_keys_stand_on_either_side_of_it() {
+fn a_subcommand_accepts_keys_before_and_after_it() {
     let read = run("name = 'file'", &["greet", "you", "--dns-port", "3"], &[]).unwrap();
     assert_eq!((read.verb.as_deref(), read.settings.dns.port), (Some("you"), 3));
     let read = run("name = 'file'", &["--dns-port", "4", "greet", "-"], &[]).unwrap();

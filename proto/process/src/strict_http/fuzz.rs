@@ -1,15 +1,15 @@
-//! The property that a fuzzer tries to break: a stream is changed at one line end at most, from where on it is refused, and
-//! at the same one however it arrives.
+//! Fuzz target of the strict stream: at most one line end is changed, and the same one independent of the split into
+//! reads.
 
 use super::Scanner;
 use super::line::LINE;
 
-/// Returns what is read of `stream` in pieces of `size` bytes, and where it was changed.
+/// Scans `stream` in pieces of `size` bytes, and returns the resulting bytes and the position of the change.
 fn scanned(stream: &[u8], size: usize) -> (Vec<u8>, Option<usize>) {
     let (mut scanner, mut bytes) = (Scanner::default(), stream.to_vec());
     for piece in bytes.chunks_mut(size.max(1)) {
         let mut rest = piece;
-        // As if every upgrade were refused.
+        // Continues as if every upgrade were refused.
         while !rest.is_empty() {
             let behind = scanner.scan(rest);
             let (_, unread) = rest.split_at_mut(rest.len() - behind);
@@ -21,7 +21,7 @@ fn scanned(stream: &[u8], size: usize) -> (Vec<u8>, Option<usize>) {
     (bytes, at)
 }
 
-/// The first byte is the size of the pieces that the rest, a client's stream, comes in.
+/// Scans a client's stream. The first byte of the input is the size of the pieces.
 pub(crate) fn strict_http(input: &[u8]) {
     let Some((piece, stream)) = input.split_first() else { return };
     let (whole, at) = scanned(stream, usize::MAX);
@@ -29,10 +29,10 @@ pub(crate) fn strict_http(input: &[u8]) {
         let expected = [stream.get(..at), Some(&[0]), stream.get(at + 1..)].into_iter().flatten();
         assert_eq!(whole, expected.collect::<Vec<_>>().concat(), "more than one byte is changed");
         assert_eq!(stream.get(at), Some(&b'\n'), "something else than a line end is changed");
-        // What stands before is as it was without what follows.
+        // The bytes before the change are valid on their own.
         assert_eq!(scanned(&stream[..at], usize::MAX).1, None);
     }
-    // Of longer lines, the rest is not there when they come in pieces.
+    // Longer lines are not kept completely if they arrive in pieces.
     if stream.split(|byte| *byte == b'\n').all(|line| line.len() <= LINE) {
         for size in [1, usize::from(*piece)] {
             assert_eq!(scanned(stream, size).1, at, "in pieces of {size}");

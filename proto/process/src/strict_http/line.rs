@@ -1,9 +1,9 @@
-//! A line of HTTP/1, wherever the reads cut it.
+//! Lines of HTTP/1 that may be split among several reads.
 
-/// The bytes that are kept of a line that comes in several reads.
+/// The number of bytes kept of a line that arrives in several reads.
 pub(super) const LINE: usize = 128;
 
-/// The beginning of a line that came in earlier reads.
+/// The part of a line that arrived in earlier reads.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     pub(super) kept: Vec<u8>,
@@ -11,18 +11,18 @@ pub(super) struct Line {
     is_cut: bool,
 }
 
-/// A line without its end.
-pub(super) struct Whole<'a> {
-    /// The line; its first [`LINE`] bytes if it is cut.
+/// A complete line without its line end.
+pub(super) struct CompleteLine<'a> {
+    /// The line; only its first [`LINE`] bytes if it is cut.
     pub text: &'a [u8],
-    /// Is true if the rest was not kept.
+    /// True if the rest of the line was not kept.
     pub is_cut: bool,
-    /// The line ended in CRLF, not in LF alone.
+    /// True if the line ended in CRLF, false for a bare LF.
     pub has_cr: bool,
 }
 
 impl Line {
-    /// Keeps bytes of a line that goes on.
+    /// Keeps bytes of a line that is not complete yet.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         let room = LINE.saturating_sub(self.kept.len()).min(bytes.len());
         self.kept.extend(bytes.iter().take(room));
@@ -30,8 +30,8 @@ impl Line {
         self.last = bytes.last().copied().or(self.last);
     }
 
-    /// Returns the line that ends with `rest`, what stands before its LF.
-    pub(super) fn end<'a>(&'a mut self, rest: &'a [u8]) -> Whole<'a> {
+    /// Returns the line that ends with `rest`, the bytes before its LF.
+    pub(super) fn end<'a>(&'a mut self, rest: &'a [u8]) -> CompleteLine<'a> {
         let has_cr = rest.last().copied().or(self.last) == Some(b'\r');
         let text = if self.last.is_none() {
             rest
@@ -40,18 +40,18 @@ impl Line {
             &self.kept
         };
         let text = text.strip_suffix(b"\r").filter(|_| has_cr && !self.is_cut).unwrap_or(text);
-        Whole { text, is_cut: self.is_cut, has_cr }
+        CompleteLine { text, is_cut: self.is_cut, has_cr }
     }
 
-    /// Begins a new line.
+    /// Resets the state for a new line.
     pub(super) fn clear(&mut self) {
         self.kept.clear();
         (self.last, self.is_cut) = (None, false);
     }
 }
 
-impl<'a> Whole<'a> {
-    /// Returns the value if this is a line of the field `name`, which ends in its colon.
+impl<'a> CompleteLine<'a> {
+    /// Returns the value if this is a line of the field `name`, which is given with its colon.
     pub(super) fn value_of(&self, name: &[u8]) -> Option<&'a [u8]> {
         let (begin, value) = self.text.split_at_checked(name.len())?;
         begin.eq_ignore_ascii_case(name).then(|| value.trim_ascii())

@@ -1,4 +1,4 @@
-//! Heads in doubt are spoiled at one byte, wherever reads are cut; nothing else is changed.
+//! Ambiguous heads are invalidated at one byte, independent of the split into reads; nothing else is changed.
 
 use std::io::Cursor;
 
@@ -22,7 +22,7 @@ fn scanned(text: &[u8], size: usize) -> Vec<u8> {
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\n";
 
 #[test]
-fn a_head_in_doubt_is_spoiled() {
+fn an_ambiguous_head_is_invalidated() {
     let long = "0".repeat(LINE);
     let cases = [
         "GET / HTTP/1.1\nHost: a\r\n\r\n".to_owned(),
@@ -46,7 +46,7 @@ fn a_head_in_doubt_is_spoiled() {
         for size in [1, 2, 3, 7, 1024] {
             let got = scanned(text.as_bytes(), size);
             let changed: Vec<usize> = (0..got.len()).filter(|&at| got[at] != text.as_bytes()[at]).collect();
-            // A long line is invalid only where it is not there as a whole.
+            // A long line is rejected only if it arrives in several reads.
             let expected = usize::from(!(text.contains(&long) && size == 1024));
             assert_eq!(changed.len(), expected, "{text:?} in reads of {size}");
             assert!(changed.iter().all(|&at| got[at] == 0 && text.as_bytes()[at] == b'\n'), "{text:?}");
@@ -55,7 +55,7 @@ fn a_head_in_doubt_is_spoiled() {
 }
 
 #[test]
-fn the_rest_passes_as_it_is() {
+fn valid_requests_and_content_pass_unchanged() {
     let long = "0".repeat(LINE);
     let cases = [
         "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
@@ -76,7 +76,7 @@ fn the_rest_passes_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_behind_a_request_to_upgrade_is_what_its_answer_makes_it() {
+async fn bytes_after_an_upgrade_request_are_scanned_only_if_it_is_refused() {
     let head = format!("{POST}Upgrade: websocket\r\n\r\n");
     for is_upgraded in [false, true] {
         for rest in ["", "\n\0\n", "GET / HTTP/1.1\nHost: a\r\n\r\n"] {

@@ -1,51 +1,52 @@
-//! The faults of a message.
+//! The errors of reading a feed message.
 
 use thiserror::Error;
 
 use crate::model::{
-    InvalidBackends, InvalidCertificate, InvalidHealthCheck, InvalidHost, UnsuitableOptionError,
+    InvalidBackendsError, InvalidCertificateError, InvalidHealthCheckError, InvalidHostError,
+    UnsuitableOptionError,
 };
 
-/// A message of the feed, or a resource in it, that cannot be used.
+/// A message of the feed, or a resource in it, that is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidMessage {
-    /// Its name does not fit what it carries.
-    #[error("the resource is named `{0}`, which is not what it carries")]
+pub enum InvalidMessageError {
+    /// The resource's name does not match its content.
+    #[error("the resource's name `{0}` does not match its content")]
     Name(String),
-    /// A route's id is not 16 bytes.
+    /// The route's id does not have 16 bytes.
     #[error("the route id has {0} bytes instead of 16")]
     RouteId(usize),
-    /// A host that is none.
+    /// The host is invalid.
     #[error("invalid host: {0}")]
-    Host(#[from] InvalidHost),
-    /// Backends that are none, or not allowed.
+    Host(#[from] InvalidHostError),
+    /// A backend is invalid or not allowed.
     #[error("invalid backends: {0}")]
-    Backends(#[from] InvalidBackends),
-    /// An enum value this build does not know.
-    #[error("{0} {1} is not known to this build")]
+    Backends(#[from] InvalidBackendsError),
+    /// An enum has a value that this build does not know.
+    #[error("{0} {1} is not known to this build: upgrade the node")]
     Enum(&'static str, i32),
-    /// A certificate that is none.
+    /// The certificate is invalid.
     #[error("invalid certificate: {0}")]
-    Certificate(#[from] InvalidCertificate),
-    /// A health check that is none.
+    Certificate(#[from] InvalidCertificateError),
+    /// The health check is invalid.
     #[error("invalid health check: {0}")]
-    Health(#[from] InvalidHealthCheck),
+    Health(#[from] InvalidHealthCheckError),
     /// The route requires an option that this build does not know.
     #[error("the route option `{0}` is not known to this build: upgrade the node")]
     UnknownOption(String),
     /// The route has an option that its mode does not allow.
     #[error("invalid option: {0}")]
     UnsuitableOption(#[from] UnsuitableOptionError),
-    /// Ticket keys of a wrong length, or none at all.
-    #[error("ticket keys have a name of 16 and a secret of 32 bytes, and there is at least one")]
+    /// A ticket key has a wrong length, or there is none.
+    #[error("the ticket keys are empty, or one has not a name of 16 bytes and a secret of 32")]
     TicketKeys,
-    /// A prefix that is none.
+    /// A prefix of `allowed_backends` is invalid.
     #[error("`{0}` is not an address prefix")]
     Prefix(String),
-    /// What was kept of a resource is its name alone.
-    #[error("it could not be used when it came, and is not kept")]
-    Kept,
-    /// An API call or answer that is no HTTP.
+    /// The resource was rejected in an earlier process, and only its name is stored.
+    #[error("the node rejected the resource when it was received, and has not stored it")]
+    Stored,
+    /// A forwarded API request or response is not valid HTTP.
     #[error("invalid {0} in an API call")]
     Call(&'static str),
 }

@@ -1,5 +1,5 @@
-//! The property that a fuzzer tries to break: a message that is understood is the same one once it is written and read
-//! again, and a resource that is not is known by its name.
+//! Fuzz target of the feed: a message that can be read is unchanged after it is written and read again, and an invalid
+//! resource is reported with its name.
 
 use prost::Message as _;
 
@@ -7,7 +7,7 @@ use super::{FromNode, ToNode, stored};
 use crate::feed::{ApiCall, ApiReply, Question, wire};
 use crate::model::Prefixes;
 
-/// The first byte says which message the rest is.
+/// Reads a message whose kind the first byte selects.
 pub(crate) fn feed(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     match kind % 5 {
@@ -15,7 +15,7 @@ pub(crate) fn feed(input: &[u8]) {
         1 => from_node(bytes),
         2 => call(bytes),
         3 => reply(bytes),
-        _ => kept(bytes),
+        _ => stored_messages(bytes),
     }
 }
 
@@ -82,8 +82,8 @@ fn reply(bytes: &[u8]) {
     assert_eq!(again, Ok(in_short(read)));
 }
 
-/// Takes what a node keeps on its disk: it ends, or it cannot be read, but it is never read for ever.
-fn kept(mut bytes: &[u8]) {
+/// Reads a node's cache file. Every call of `stored::read` must consume bytes, so that the loop ends.
+fn stored_messages(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let before = bytes.len();
         let Ok(message) = stored::read(&mut bytes, &Prefixes::default()) else { return };

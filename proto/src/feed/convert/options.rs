@@ -1,19 +1,19 @@
-//! The options of a route, from and to the wire.
+//! Conversions of route options from and to the wire.
 
 use std::time::Duration;
 
-use super::error::InvalidMessage;
+use super::error::InvalidMessageError;
 use crate::feed::wire;
 use crate::model::options::HostHeader;
-use crate::model::{Balance, HealthCheck, InvalidHealthCheck, Probe, RouteOptions};
+use crate::model::{Balance, HealthCheck, InvalidHealthCheckError, Probe, RouteOptions};
 
-/// Reads the options of a route. One that this build does not know makes the route unusable.
-pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessage> {
+/// Reads the options of a route. A required option that this build does not know is an error.
+pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessageError> {
     if let Some(name) = route.requires.iter().find(|name| !RouteOptions::NAMES.contains(&name.as_str())) {
-        return Err(InvalidMessage::UnknownOption(name.clone()));
+        return Err(InvalidMessageError::UnknownOption(name.clone()));
     }
     let Some(options) = &route.options else {
-        // From a controlplane that has no other options.
+        // An older controlplane knows these two options only.
         let (balance, health) = (read_balance(route.balance)?, read_health(route.health.as_ref())?);
         return Ok(RouteOptions { balance, health, ..RouteOptions::default() });
     };
@@ -24,9 +24,9 @@ pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessage> 
     })
 }
 
-/// Writes the options into the message of their route.
+/// Adds the options to the message of their route.
 pub(super) fn write(options: &RouteOptions, route: wire::Route) -> wire::Route {
-    let requires: Vec<String> = options.given().into_iter().map(str::to_owned).collect();
+    let requires: Vec<String> = options.non_defaults().into_iter().map(str::to_owned).collect();
     if requires.is_empty() {
         return route;
     }
@@ -36,11 +36,11 @@ pub(super) fn write(options: &RouteOptions, route: wire::Route) -> wire::Route {
     wire::Route { balance, health, options: Some(message), requires, ..route }
 }
 
-fn read_balance(balance: i32) -> Result<Balance, InvalidMessage> {
+fn read_balance(balance: i32) -> Result<Balance, InvalidMessageError> {
     match wire::Balance::try_from(balance) {
         Ok(wire::Balance::RoundRobin) => Ok(Balance::RoundRobin),
         Ok(wire::Balance::Random) => Ok(Balance::Random),
-        Err(_) => Err(InvalidMessage::Enum("balance", balance)),
+        Err(_) => Err(InvalidMessageError::Enum("balance", balance)),
     }
 }
 
@@ -51,11 +51,11 @@ fn write_balance(balance: Balance) -> i32 {
     }
 }
 
-fn read_host_header(host_header: i32) -> Result<HostHeader, InvalidMessage> {
+fn read_host_header(host_header: i32) -> Result<HostHeader, InvalidMessageError> {
     match wire::HostHeader::try_from(host_header) {
         Ok(wire::HostHeader::Preserve) => Ok(HostHeader::Preserve),
         Ok(wire::HostHeader::Backend) => Ok(HostHeader::Backend),
-        Err(_) => Err(InvalidMessage::Enum("host_header", host_header)),
+        Err(_) => Err(InvalidMessageError::Enum("host_header", host_header)),
     }
 }
 
@@ -66,7 +66,7 @@ fn write_host_header(host_header: HostHeader) -> i32 {
     }
 }
 
-fn read_health(check: Option<&wire::HealthCheck>) -> Result<Option<HealthCheck>, InvalidHealthCheck> {
+fn read_health(check: Option<&wire::HealthCheck>) -> Result<Option<HealthCheck>, InvalidHealthCheckError> {
     let read = |check: &wire::HealthCheck| {
         let path = Some(check.path.as_str()).filter(|path| !path.is_empty());
         HealthCheck::new(path, Duration::from_millis(check.interval_ms.into()), check.rise, check.fall)

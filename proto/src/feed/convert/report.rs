@@ -1,4 +1,4 @@
-//! What a node reports, from and to the wire.
+//! Conversions of a node's reports from and to the wire.
 
 use bytes::Bytes;
 
@@ -6,10 +6,10 @@ use crate::feed::report::{BackendHealth, Explanation, ServedCertificate};
 use crate::feed::wire;
 use crate::model::{Backend, CertificateId, MAX_LISTENERS, ProcessListeners, RouteId};
 
-/// The longest reason taken from a node, in characters.
+/// The maximum length of a node's reason, in characters. Longer ones are truncated.
 const MAX_REASON: usize = 300;
 
-/// Reads a list of backends; what is no backend is skipped.
+/// Reads the health of backends. Invalid backends are skipped.
 pub(super) fn read_health(changed: Vec<wire::BackendHealth>) -> Vec<BackendHealth> {
     let one = |health: wire::BackendHealth| {
         let backend = Backend::parse(&health.backend).ok()?;
@@ -19,7 +19,7 @@ pub(super) fn read_health(changed: Vec<wire::BackendHealth>) -> Vec<BackendHealt
     changed.into_iter().filter_map(one).collect()
 }
 
-/// Writes a list of backends.
+/// Writes the health of backends.
 pub(super) fn write_health(changed: &[BackendHealth]) -> Vec<wire::BackendHealth> {
     let one = |health: &BackendHealth| wire::BackendHealth {
         backend: health.backend.to_string(),
@@ -29,7 +29,7 @@ pub(super) fn write_health(changed: &[BackendHealth]) -> Vec<wire::BackendHealth
     changed.iter().map(one).collect()
 }
 
-/// Reads the listeners of a process; an address that is written in another way is skipped.
+/// Reads the listeners of a process. Invalid addresses are skipped.
 pub(super) fn read_listeners(listeners: wire::Listeners) -> ProcessListeners {
     let addresses = listeners.addresses.iter().filter_map(|address| address.parse().ok());
     ProcessListeners { stack: listeners.stack, addresses: addresses.take(MAX_LISTENERS).collect() }
@@ -41,13 +41,13 @@ pub(super) fn write_listeners(listeners: &ProcessListeners) -> wire::Listeners {
     wire::Listeners { stack: listeners.stack.clone(), addresses }
 }
 
-/// Reads an answer; `None` if it is none.
-pub(super) fn read_explanation(answer: wire::Explanation) -> Option<Explanation> {
-    let route: Option<[u8; 16]> = match answer.route.as_ref() {
+/// Reads an explanation; `None` if it is invalid.
+pub(super) fn read_explanation(wire: wire::Explanation) -> Option<Explanation> {
+    let route: Option<[u8; 16]> = match wire.route.as_ref() {
         [] => None,
         id => Some(id.try_into().ok()?),
     };
-    let certificate = match answer.certificate {
+    let certificate = match wire.certificate {
         Some(served) => Some(ServedCertificate {
             id: CertificateId::parse(&served.id).ok()?,
             not_after: served.not_after,
@@ -56,26 +56,26 @@ pub(super) fn read_explanation(answer: wire::Explanation) -> Option<Explanation>
         None => None,
     };
     Some(Explanation {
-        id: answer.id,
-        version: answer.version,
+        id: wire.id,
+        version: wire.version,
         route: route.map(RouteId::from_bytes),
         certificate,
-        backends: read_health(answer.backends),
+        backends: read_health(wire.backends),
     })
 }
 
-/// Writes an answer.
-pub(super) fn write_explanation(answer: &Explanation) -> wire::Explanation {
-    let certificate = answer.certificate.as_ref().map(|served| wire::ServedCertificate {
+/// Writes an explanation.
+pub(super) fn write_explanation(explanation: &Explanation) -> wire::Explanation {
+    let certificate = explanation.certificate.as_ref().map(|served| wire::ServedCertificate {
         id: served.id.to_string(),
         not_after: served.not_after,
         fingerprint: Bytes::copy_from_slice(&served.fingerprint),
     });
     wire::Explanation {
-        id: answer.id,
-        version: answer.version,
-        route: answer.route.map(|id| Bytes::copy_from_slice(id.as_bytes())).unwrap_or_default(),
+        id: explanation.id,
+        version: explanation.version,
+        route: explanation.route.map(|id| Bytes::copy_from_slice(id.as_bytes())).unwrap_or_default(),
         certificate,
-        backends: write_health(&answer.backends),
+        backends: write_health(&explanation.backends),
     }
 }

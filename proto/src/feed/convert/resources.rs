@@ -1,21 +1,24 @@
-//! Resources, from and to the wire.
+//! Conversions of resources from and to the wire.
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::error::InvalidMessage;
+use super::error::InvalidMessageError;
 use super::{options, report};
 use crate::feed::resource::{
     Challenge, ChallengeResponse, FeedRoute, Resource, Settings, TicketKey, TicketKeys,
 };
 use crate::feed::wire;
 use crate::model::{
-    Backends, Certificate, CertificateId, Destination, Host, InvalidCertificate, InvalidHost, Mode, Prefixes,
-    RouteId,
+    Backends, Certificate, CertificateId, Destination, Host, InvalidCertificateError, InvalidHostError, Mode,
+    Prefixes, RouteId,
 };
 
-/// Reads a resource, or nothing if this build does not know its kind; `allowed` bounds the backends that are taken.
-pub(super) fn read(resource: wire::Resource, allowed: &Prefixes) -> Result<Option<Resource>, InvalidMessage> {
+/// Reads a resource; `None` if this build does not know its kind. A backend outside `allowed` is an error.
+pub(super) fn read(
+    resource: wire::Resource,
+    allowed: &Prefixes,
+) -> Result<Option<Resource>, InvalidMessageError> {
     use wire::resource::Kind;
     let name = resource.name;
     let read = match resource.kind {
@@ -29,15 +32,16 @@ pub(super) fn read(resource: wire::Resource, allowed: &Prefixes) -> Result<Optio
         Some(Kind::TicketKeys(keys)) => read_ticket_keys(&keys).map(Resource::TicketKeys)?,
         None => return Ok(None),
     };
-    if read.name().to_string() == name { Ok(Some(read)) } else { Err(InvalidMessage::Name(name)) }
+    if read.name().to_string() == name { Ok(Some(read)) } else { Err(InvalidMessageError::Name(name)) }
 }
 
-fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, InvalidMessage> {
-    let id: [u8; 16] = route.id.as_ref().try_into().map_err(|_| InvalidMessage::RouteId(route.id.len()))?;
+fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, InvalidMessageError> {
+    let id: [u8; 16] =
+        route.id.as_ref().try_into().map_err(|_| InvalidMessageError::RouteId(route.id.len()))?;
     let mode = match wire::Mode::try_from(route.mode) {
         Ok(wire::Mode::Terminate) => Mode::Terminate,
         Ok(wire::Mode::Passthrough) => Mode::Passthrough,
-        Err(_) => return Err(InvalidMessage::Enum("mode", route.mode)),
+        Err(_) => return Err(InvalidMessageError::Enum("mode", route.mode)),
     };
     let backends = Backends::parse(&route.backends, allowed)?;
     let options = options::read(&route)?;
@@ -48,25 +52,25 @@ fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, Inval
     })
 }
 
-fn read_ticket_keys(keys: &wire::TicketKeys) -> Result<TicketKeys, InvalidMessage> {
+fn read_ticket_keys(keys: &wire::TicketKeys) -> Result<TicketKeys, InvalidMessageError> {
     let one = |key: &wire::TicketKey| {
-        let name = key.name.as_ref().try_into().map_err(|_| InvalidMessage::TicketKeys)?;
-        let secret: [u8; 32] = key.secret.as_ref().try_into().map_err(|_| InvalidMessage::TicketKeys)?;
+        let name = key.name.as_ref().try_into().map_err(|_| InvalidMessageError::TicketKeys)?;
+        let secret: [u8; 32] = key.secret.as_ref().try_into().map_err(|_| InvalidMessageError::TicketKeys)?;
         Ok(TicketKey { name, secret: Zeroizing::new(secret) })
     };
-    let keys: Vec<TicketKey> = keys.keys.iter().map(one).collect::<Result<_, InvalidMessage>>()?;
-    if keys.is_empty() { Err(InvalidMessage::TicketKeys) } else { Ok(TicketKeys(keys)) }
+    let keys: Vec<TicketKey> = keys.keys.iter().map(one).collect::<Result<_, InvalidMessageError>>()?;
+    if keys.is_empty() { Err(InvalidMessageError::TicketKeys) } else { Ok(TicketKeys(keys)) }
 }
 
-fn read_certificate(name: &str, cert: wire::Certificate) -> Result<Certificate, InvalidMessage> {
-    let id = name.strip_prefix("certificate/").ok_or_else(|| InvalidMessage::Name(name.to_owned()))?;
-    let names: Result<Vec<_>, InvalidHost> = cert.names.iter().map(|name| name.parse()).collect();
-    let names = names.map_err(InvalidCertificate::from)?;
+fn read_certificate(name: &str, cert: wire::Certificate) -> Result<Certificate, InvalidMessageError> {
+    let id = name.strip_prefix("certificate/").ok_or_else(|| InvalidMessageError::Name(name.to_owned()))?;
+    let names: Result<Vec<_>, InvalidHostError> = cert.names.iter().map(|name| name.parse()).collect();
+    let names = names.map_err(InvalidCertificateError::from)?;
     if names.is_empty() {
-        return Err(InvalidCertificate::NoNames.into());
+        return Err(InvalidCertificateError::NoNames.into());
     }
     if cert.chain.is_empty() || cert.key.is_empty() {
-        return Err(InvalidCertificate::Incomplete.into());
+        return Err(InvalidCertificateError::Incomplete.into());
     }
     Ok(Certificate {
         id: CertificateId::parse(id)?,
@@ -76,8 +80,8 @@ fn read_certificate(name: &str, cert: wire::Certificate) -> Result<Certificate, 
     })
 }
 
-fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessage> {
-    let parse = |text: &String| text.parse().map_err(|_| InvalidMessage::Prefix(text.clone()));
+fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessageError> {
+    let parse = |text: &String| text.parse().map_err(|_| InvalidMessageError::Prefix(text.clone()));
     let prefixes: Result<Vec<_>, _> = settings.allowed_backends.iter().map(parse).collect();
     Ok(Settings {
         base_domain: Host::parse(&settings.base_domain)?,
@@ -86,7 +90,7 @@ fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessage> {
     })
 }
 
-fn read_challenge(challenge: wire::Challenge) -> Result<Option<Challenge>, InvalidMessage> {
+fn read_challenge(challenge: wire::Challenge) -> Result<Option<Challenge>, InvalidMessageError> {
     use wire::challenge::Response;
     let response = match challenge.response {
         Some(Response::TlsAlpn(tls)) => ChallengeResponse::TlsAlpn {
@@ -116,7 +120,7 @@ fn write_challenge(challenge: &Challenge) -> wire::Challenge {
     wire::Challenge { host: challenge.host.to_string(), response: Some(response) }
 }
 
-/// Writes a resource for the wire.
+/// Writes a resource.
 pub(super) fn write(resource: &Resource) -> wire::Resource {
     use wire::resource::Kind;
     let kind = match resource {

@@ -1,25 +1,25 @@
-//! Messages of the feed as bytes to be kept: each with its length before it, as the wire has them.
+//! The feed messages in a node's cache file, in their wire form, each prefixed with its length.
 
 use prost::Message;
 use thiserror::Error;
 
-use super::{InvalidMessage, ToNode, resources};
-use crate::feed::resource::{Held, Resource, ResourceName};
+use super::{InvalidMessageError, ToNode, resources};
+use crate::feed::resource::{FeedVersion, Resource, ResourceName};
 use crate::feed::wire;
 use crate::feed::wire::feed_message::Message as Kind;
 use crate::model::Prefixes;
 
-/// Bytes that are no message.
+/// The bytes are not a message of the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no message of the feed")]
-pub struct Garbled;
+#[error("not a message of the feed")]
+pub struct StoredMessageError;
 
-/// Appends a resource to hold.
+/// Appends a resource.
 pub fn put(resource: &Resource, into: &mut Vec<u8>) {
     write(Kind::Put(wire::Put { resource: Some(resources::write(resource)) }), into);
 }
 
-/// Appends the name of a resource that could not be used: [`read`] gives it back as unusable.
+/// Appends the name of a rejected resource, which [`read`] returns as [`ToNode::Unusable`].
 pub fn unusable(name: &str, into: &mut Vec<u8>) {
     let resource = wire::Resource { name: name.to_owned(), kind: None };
     write(Kind::Put(wire::Put { resource: Some(resource) }), into);
@@ -30,17 +30,17 @@ pub fn remove(name: &ResourceName, at_once: bool, into: &mut Vec<u8>) {
     write(Kind::Remove(wire::Remove { name: name.to_string(), at_once }), into);
 }
 
-/// Appends what is held after all before.
-pub fn end(held: &Held, into: &mut Vec<u8>) {
+/// Appends the version that the preceding messages lead to.
+pub fn end(held: &FeedVersion, into: &mut Vec<u8>) {
     write(Kind::End(wire::End { epoch: held.epoch.clone(), version: held.version }), into);
 }
 
-/// Takes the first message off `from`. `allowed` bounds the backends that are taken.
-pub fn read(from: &mut &[u8], allowed: &Prefixes) -> Result<ToNode, Garbled> {
-    let message = wire::FeedMessage::decode_length_delimited(&mut *from).map_err(|_| Garbled)?;
+/// Reads the first message and advances `from` past it. Routes with a backend outside `allowed` are unusable.
+pub fn read(from: &mut &[u8], allowed: &Prefixes) -> Result<ToNode, StoredMessageError> {
+    let message = wire::FeedMessage::decode_length_delimited(&mut *from).map_err(|_| StoredMessageError)?;
     match message.message {
         Some(Kind::Put(wire::Put { resource: Some(wire::Resource { name, kind: None }) })) => {
-            Ok(ToNode::Unusable(name, InvalidMessage::Kept))
+            Ok(ToNode::Unusable(name, InvalidMessageError::Stored))
         }
         kind => Ok(ToNode::read(wire::FeedMessage { message: kind }, allowed)),
     }
@@ -59,12 +59,12 @@ mod tests {
     use crate::feed::{TicketKey, TicketKeys};
 
     #[test]
-    fn what_is_kept_comes_back_in_its_order() {
+    fn stored_messages_are_read_back_in_order() {
         let keys = Resource::TicketKeys(TicketKeys(vec![TicketKey {
             name: [1; 16],
             secret: Zeroizing::new([2; 32]),
         }]));
-        let held = Held { epoch: "e".into(), version: 7 };
+        let held = FeedVersion { epoch: "e".into(), version: 7 };
         let mut bytes = Vec::new();
         put(&keys, &mut bytes);
         unusable("certificate/a.example", &mut bytes);
@@ -78,7 +78,7 @@ mod tests {
             messages,
             [
                 ToNode::Put(Box::new(keys)),
-                ToNode::Unusable("certificate/a.example".into(), InvalidMessage::Kept),
+                ToNode::Unusable("certificate/a.example".into(), InvalidMessageError::Stored),
                 ToNode::Remove { name: ResourceName::TicketKeys, at_once: true },
                 ToNode::End(held),
             ]
@@ -86,6 +86,6 @@ mod tests {
         let cut = bytes.len() - 1;
         let mut rest = bytes.get(..cut).unwrap();
         let ends = std::iter::from_fn(|| Some(read(&mut rest, &Prefixes::default()))).nth(3).unwrap();
-        assert_eq!(ends, Err(Garbled));
+        assert_eq!(ends, Err(StoredMessageError));
     }
 }

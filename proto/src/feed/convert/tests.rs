@@ -1,4 +1,4 @@
-//! What is written is read back; what is wrong is named; what is new is skipped.
+//! Round trips of all messages, errors of invalid ones, and compatibility with older and newer peers.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn wire_route(message: &ToNode) -> wire::Route {
     route
 }
 
-/// Sends a route after changing its message.
+/// Converts a route to its wire message and back, with a change in between.
 fn sent(resource: Resource, change: impl FnOnce(&mut wire::Route)) -> ToNode {
     let name = resource.name().to_string();
     let mut route = wire_route(&put(resource));
@@ -44,7 +44,7 @@ fn put(resource: Resource) -> ToNode {
 }
 
 #[test]
-fn every_message_to_a_node_comes_back() {
+fn every_message_to_a_node_survives_the_round_trip() {
     let cert = Certificate {
         id: CertificateId::parse("*.gw.example").unwrap(),
         names: vec!["gw.example".parse().unwrap(), "*.gw.example".parse().unwrap()],
@@ -83,7 +83,7 @@ fn every_message_to_a_node_comes_back() {
         }]))),
         ToNode::Directive { drain: true },
         ToNode::Explain { id: 7, host: Host::parse("app.gw.example").unwrap() },
-        ToNode::End(Held { epoch: "e".into(), version: 7 }),
+        ToNode::End(FeedVersion { epoch: "e".into(), version: 7 }),
         ToNode::Heartbeat,
     ] {
         assert_eq!(ToNode::read(message.write(), &Prefixes::default()), message);
@@ -96,7 +96,7 @@ fn listeners(stack: &str) -> ProcessListeners {
 }
 
 #[test]
-fn listeners_that_are_written_in_another_way_are_skipped_and_their_number_is_bounded() {
+fn invalid_listeners_are_skipped_and_their_number_is_bounded() {
     let addresses = ["unix:/x", "[::]:443", ""].map(str::to_owned).to_vec();
     let read = |addresses| report::read_listeners(wire::Listeners { stack: "s".into(), addresses }).addresses;
     assert_eq!(read(addresses), ["[::]:443".parse().unwrap()]);
@@ -104,14 +104,14 @@ fn listeners_that_are_written_in_another_way_are_skipped_and_their_number_is_bou
 }
 
 #[test]
-fn every_message_of_a_node_comes_back() {
+fn every_message_of_a_node_survives_the_round_trip() {
     for message in [
         FromNode::Listeners(listeners("here")),
         FromNode::Hello { node: "n".into(), build: "1".into(), held: None },
         FromNode::Hello {
             node: "n".into(),
             build: "1".into(),
-            held: Some(Held { epoch: "e".into(), version: 1 }),
+            held: Some(FeedVersion { epoch: "e".into(), version: 1 }),
         },
         FromNode::Ack(3),
         FromNode::Reject { version: 3, resource: "settings".into(), reason: "no".into() },
@@ -138,17 +138,17 @@ fn every_message_of_a_node_comes_back() {
 }
 
 #[test]
-fn a_backend_outside_the_prefixes_is_unusable_by_name() {
+fn a_route_with_a_prohibited_backend_is_unusable() {
     let resource = route("app.gw.example", "[2001:db8::1]:80", Mode::Terminate, RouteOptions::default());
     let name = resource.name().to_string();
     match ToNode::read(put(resource).write(), &Prefixes::default()) {
-        ToNode::Unusable(named, InvalidMessage::Backends(_)) => assert_eq!(named, name),
+        ToNode::Unusable(named, InvalidMessageError::Backends(_)) => assert_eq!(named, name),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn what_a_newer_peer_says_is_skipped() {
+fn unknown_messages_of_a_newer_peer_are_skipped() {
     let newer = wire::Resource { name: "oracle/1".into(), kind: None };
     let message = wire::feed_message::Message::Put(wire::Put { resource: Some(newer) });
     let read = ToNode::read(wire::FeedMessage { message: Some(message) }, &Prefixes::default());
@@ -157,23 +157,26 @@ fn what_a_newer_peer_says_is_skipped() {
 }
 
 #[test]
-fn a_route_that_requires_an_unknown_option_is_unusable_by_name() {
+fn a_route_that_requires_an_unknown_option_is_unusable() {
     let route = route("app.gw.example", "[400::1]:80", Mode::Terminate, RouteOptions::sample());
     let name = route.name().to_string();
     let unknown = sent(route.clone(), |route| route.requires.push("teleport".into()));
-    assert_eq!(unknown, ToNode::Unusable(name.clone(), InvalidMessage::UnknownOption("teleport".into())));
+    assert_eq!(
+        unknown,
+        ToNode::Unusable(name.clone(), InvalidMessageError::UnknownOption("teleport".into()))
+    );
     let odd = sent(route.clone(), |route| route.options.as_mut().unwrap().balance = 9);
-    assert_eq!(odd, ToNode::Unusable(name.clone(), InvalidMessage::Enum("balance", 9)));
+    assert_eq!(odd, ToNode::Unusable(name.clone(), InvalidMessageError::Enum("balance", 9)));
     let path = |route: &mut wire::Route| {
         route.mode = wire::Mode::Passthrough.into();
         route.options.as_mut().unwrap().health.as_mut().unwrap().path = "/up".into();
     };
-    let unsuitable = InvalidMessage::UnsuitableOption(crate::model::UnsuitableOptionError::HealthPath);
+    let unsuitable = InvalidMessageError::UnsuitableOption(crate::model::UnsuitableOptionError::HealthPath);
     assert_eq!(sent(route, path), ToNode::Unusable(name, unsuitable));
 }
 
 #[test]
-fn builds_from_before_the_options_message_are_understood_and_understand() {
+fn builds_without_the_options_message_are_compatible() {
     let options = RouteOptions {
         balance: Balance::Random,
         health: Some(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap()),
@@ -181,14 +184,14 @@ fn builds_from_before_the_options_message_are_understood_and_understand() {
     };
     let route = route("app.gw.example", "[400::1]:80", Mode::Terminate, options);
     let written = wire_route(&put(route.clone()));
-    assert_eq!(written.balance, wire::Balance::Random as i32, "an older node reads it there");
+    assert_eq!(written.balance, wire::Balance::Random as i32, "an older node reads this field");
     assert_eq!(written.health.as_ref().unwrap().path, "/up");
     let older = sent(route.clone(), |route| (route.options, route.requires) = (None, Vec::new()));
     assert_eq!(older, put(route));
 }
 
 #[test]
-fn options_that_are_all_defaults_cost_nothing_on_the_wire() {
+fn default_options_take_no_bytes_on_the_wire() {
     let plain = put(route("app.gw.example", "[400::1]:80", Mode::Terminate, RouteOptions::default()));
     let written = wire_route(&plain);
     assert!(written.options.is_none() && written.requires.is_empty());

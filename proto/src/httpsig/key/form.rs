@@ -1,12 +1,12 @@
-//! Which of the forms a text is.
+//! The detection of a key's text form.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::algorithm::InvalidKey;
+use super::algorithm::InvalidKeyError;
 
-/// The beginnings and ends of the lines around a key, in each form that has several lines.
+/// The beginnings of the first and last lines of each multi-line form.
 pub(super) const PEM_BEGIN: &str = "-----BEGIN ";
 pub(super) const PEM_END: &str = "-----END ";
 pub(super) const RFC4716_BEGIN: &str = "---- BEGIN ";
@@ -14,42 +14,45 @@ pub(super) const RFC4716_END: &str = "---- END ";
 const PUTTY_BEGIN: &str = "PuTTY-User-Key-File-";
 const PUTTY_END: &str = "Private-MAC:";
 
-/// Returns true if a key of several lines begins with this one.
+/// Returns whether this is the first line of a multi-line key.
 pub(super) fn begins_block(line: &str) -> bool {
     [PEM_BEGIN, RFC4716_BEGIN, PUTTY_BEGIN].iter().any(|begin| line.starts_with(begin))
 }
 
-/// Returns true if a key of several lines ends with this one.
+/// Returns whether this is the last line of a multi-line key.
 pub(super) fn ends_block(line: &str) -> bool {
     [PEM_END, RFC4716_END, PUTTY_END].iter().any(|end| line.starts_with(end))
 }
 
-/// The form of a key, as its first characters say.
+/// The text form of a key.
 pub(super) enum Form<'a> {
     /// PEM with this label (RFC 7468).
     Pem(&'a str),
-    /// A block of `ssh-keygen -e` and PuTTYgen, with this label (RFC 4716).
+    /// A block as written by `ssh-keygen -e` and PuTTYgen, with this label (RFC 4716).
     Rfc4716(&'a str),
-    /// A line of an OpenSSH public key.
+    /// A line with an OpenSSH public key.
     OpenSsh,
-    /// Bytes.
+    /// The decoded bytes of base64.
     Base64(Zeroizing<Vec<u8>>),
 }
 
 impl<'a> Form<'a> {
-    /// Looks at a text that has no space around it.
-    pub(super) fn of(text: &'a str) -> Result<Self, InvalidKey> {
+    /// Detects the form of a text without surrounding white space.
+    pub(super) fn of(text: &'a str) -> Result<Self, InvalidKeyError> {
         if text.is_empty() {
-            return Err(InvalidKey::Empty);
+            return Err(InvalidKeyError::Empty);
         }
         if let Some((_, block)) = text.split_once(PEM_BEGIN) {
-            return block.split_once("-----").map(|(label, _)| Self::Pem(label)).ok_or(InvalidKey::Form);
+            return block.split_once("-----").map(|(label, _)| Self::Pem(label)).ok_or(InvalidKeyError::Form);
         }
         if let Some((_, block)) = text.split_once(RFC4716_BEGIN) {
-            return block.split_once(" ----").map(|(label, _)| Self::Rfc4716(label)).ok_or(InvalidKey::Form);
+            return block
+                .split_once(" ----")
+                .map(|(label, _)| Self::Rfc4716(label))
+                .ok_or(InvalidKeyError::Form);
         }
         if text.starts_with(PUTTY_BEGIN) {
-            return Err(InvalidKey::Putty);
+            return Err(InvalidKeyError::Putty);
         }
         let is_openssh =
             |word: &str| ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|p| word.starts_with(p));
@@ -58,15 +61,15 @@ impl<'a> Form<'a> {
             return Ok(Self::OpenSsh);
         }
         if words.any(is_openssh) {
-            return Err(InvalidKey::Options);
+            return Err(InvalidKeyError::Options);
         }
         let decoders = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE_NO_PAD];
         let decoded = decoders.iter().find_map(|engine| engine.decode(text).ok());
-        decoded.map(|bytes| Self::Base64(Zeroizing::new(bytes))).ok_or(InvalidKey::Form)
+        decoded.map(|bytes| Self::Base64(Zeroizing::new(bytes))).ok_or(InvalidKeyError::Form)
     }
 }
 
-/// The type of key that a line of OpenSSH names, if it is none that can be parsed.
+/// Returns a description of the type of an OpenSSH key that cannot be parsed.
 pub(super) fn foreign_openssh(line: &str) -> Option<&'static str> {
     let name = line.split_whitespace().next()?;
     match name {
@@ -77,7 +80,7 @@ pub(super) fn foreign_openssh(line: &str) -> Option<&'static str> {
     }
 }
 
-/// The type of an OpenSSH key, in words.
+/// Returns a description of the type of an unsupported OpenSSH key.
 pub(super) fn openssh_type(algorithm: &ssh_key::Algorithm) -> &'static str {
     use ssh_key::{Algorithm, EcdsaCurve};
     match algorithm {
@@ -90,7 +93,7 @@ pub(super) fn openssh_type(algorithm: &ssh_key::Algorithm) -> &'static str {
     }
 }
 
-/// The type of key that a PEM label stands for, if it is none that is used here.
+/// Returns a description of the type of an unsupported PEM label.
 pub(super) fn foreign_label(label: &str) -> Option<&'static str> {
     match label {
         // OpenSSL writes the parameters of a curve before the key.

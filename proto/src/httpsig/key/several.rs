@@ -1,41 +1,41 @@
-//! The keys that one name stands for: more than one while a key is replaced.
+//! The public keys of one key id: several while a key is replaced.
 
 use std::fmt;
 
 use thiserror::Error;
 
 use super::form::{begins_block, ends_block};
-use super::{InvalidKey, PublicKey};
+use super::{InvalidKeyError, PublicKey};
 
-/// How many keys one name may stand for.
+/// The maximum number of keys of one key id.
 const MAX_KEYS: usize = 16;
 
-/// The keys of one name, at least one.
+/// The public keys of one key id, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKeys {
     keys: Vec<PublicKey>,
     skipped: Vec<SkippedKey>,
 }
 
-/// An entry of a list of keys that cannot be used, while others can.
+/// An unusable entry of a list of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedKey {
-    /// The line it begins in, from 1.
+    /// The line in which the entry begins, from 1.
     pub line: usize,
-    /// The fault of it.
-    pub reason: InvalidKey,
+    /// The error of the entry.
+    pub reason: InvalidKeyError,
 }
 
 /// A text without a usable key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidKeysError {
-    /// Nothing but comments.
+    /// The text has only comments.
     #[error("the key is empty")]
     Empty,
-    /// Bytes that are no text.
+    /// The file is neither UTF-8 text nor DER.
     #[error("not UTF-8 text, and not a key in DER: save it as UTF-8, or as PEM")]
     Binary,
-    /// Entries, none of which can be used.
+    /// None of the entries can be used.
     #[error("{}", List(.0))]
     Unusable(Vec<SkippedKey>),
 }
@@ -46,20 +46,21 @@ impl PublicKeys {
         match std::str::from_utf8(file) {
             Ok(text) => Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text)),
             Err(_) => PublicKey::from_der(file).map(Self::from).map_err(|failure| match failure {
-                InvalidKey::Damaged => InvalidKeysError::Binary,
+                InvalidKeyError::Damaged => InvalidKeysError::Binary,
                 reason => InvalidKeysError::Unusable(vec![SkippedKey { line: 1, reason }]),
             }),
         }
     }
 
-    /// Parses one key in any form, or several: blocks of PEM or RFC 4716 one after the other, or one key a line as in
-    /// `authorized_keys`, without options. Lines that are empty or begin with `#` do not count; an entry that cannot be
-    /// used is skipped as long as there is another.
+    /// Parses one or several keys: consecutive blocks of PEM or RFC 4716, or one key per line as in `authorized_keys`,
+    /// without options. Empty lines and those that begin with `#` are ignored. Unusable entries are skipped if at least
+    /// one
+    /// can be used.
     pub fn parse(text: &str) -> Result<Self, InvalidKeysError> {
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         let mut add = |line, entry: &str| match PublicKey::parse(entry) {
             Ok(_) if keys.len() == MAX_KEYS => {
-                skipped.push(SkippedKey { line, reason: InvalidKey::TooMany });
+                skipped.push(SkippedKey { line, reason: InvalidKeyError::TooMany });
             }
             Ok(key) => keys.push(key),
             Err(reason) => skipped.push(SkippedKey { line, reason }),
@@ -67,26 +68,26 @@ impl PublicKeys {
         let mut block: Option<(usize, String)> = None;
         let numbered = text.lines().map(str::trim).zip(1..);
         for (line, at) in numbered.filter(|(line, _)| !line.is_empty() && !line.starts_with('#')) {
-            // A block that does not end is over where the next begins.
+            // A block without an end is terminated by the next one.
             if begins_block(line)
-                && let Some((begun, unfinished)) = block.replace((at, String::new()))
+                && let Some((start, unfinished)) = block.replace((at, String::new()))
             {
-                add(begun, &unfinished);
+                add(start, &unfinished);
             }
             match &mut block {
-                Some((begun, within)) => {
+                Some((start, within)) => {
                     within.push_str(line);
                     within.push('\n');
                     if ends_block(line) {
-                        add(*begun, within);
+                        add(*start, within);
                         block = None;
                     }
                 }
                 None => add(at, line),
             }
         }
-        if let Some((begun, unfinished)) = block {
-            add(begun, &unfinished);
+        if let Some((start, unfinished)) = block {
+            add(start, &unfinished);
         }
         match (keys.is_empty(), skipped.is_empty()) {
             (false, _) => Ok(Self { keys, skipped }),
@@ -95,12 +96,12 @@ impl PublicKeys {
         }
     }
 
-    /// Each of them, in the order of the text.
+    /// Iterates over the keys, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys.iter()
     }
 
-    /// The entries that cannot be used.
+    /// Returns the entries that cannot be used.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
@@ -113,7 +114,7 @@ impl fmt::Display for SkippedKey {
     }
 }
 
-/// The first few entries, in words.
+/// A list of the first few entries with their errors.
 struct List<'a>(&'a [SkippedKey]);
 
 impl fmt::Display for List<'_> {
@@ -141,7 +142,7 @@ mod tests {
     const EC: &str = include_str!("../samples/ec.pub");
 
     #[test]
-    fn one_or_several_are_read() {
+    fn one_or_several_keys_are_read() {
         let (first, second) = (PublicKey::parse(RSA).unwrap(), PublicKey::parse(SSH).unwrap());
         assert_eq!(PublicKeys::parse(RSA), Ok(first.clone().into()));
         for text in [format!("{RSA}{SSH}"), format!("\u{feff}# old\n\n{RSA}\n# new\r\n{SSH}\n")] {
@@ -153,15 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_cannot_be_used_is_skipped_and_told_by_its_line() {
+    fn an_unusable_entry_is_skipped_and_reported_with_its_line() {
         let options = format!("from=\"10.0.0.0/8\" {SSH}");
         for (entry, reason) in [
-            ("nonsense!", InvalidKey::Form),
-            (&*options, InvalidKey::Options),
-            (EC, InvalidKey::Algorithm("an ECDSA P-256 key")),
-            ("-----BEGIN PUBLIC KEY-----\nMIIB\n", InvalidKey::Unfinished),
-            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", InvalidKey::Damaged),
-            (include_str!("../samples/rsa.priv"), InvalidKey::Private),
+            ("nonsense!", InvalidKeyError::Form),
+            (&*options, InvalidKeyError::Options),
+            (EC, InvalidKeyError::Algorithm("an ECDSA P-256 key")),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n", InvalidKeyError::Unfinished),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", InvalidKeyError::Damaged),
+            (include_str!("../samples/rsa.priv"), InvalidKeyError::Private),
         ] {
             for (text, line, count) in [
                 (format!("# a list\n\n{entry}\n{RSA}"), 3, 1),
@@ -181,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_entries_is_empty_and_too_many_are_not_used() {
+    fn a_text_without_entries_is_an_error_and_excess_keys_are_skipped() {
         assert_eq!(PublicKeys::parse("# nothing\n"), Err(InvalidKeysError::Empty));
         assert_eq!(PublicKeys::read(&[0xff; 32]), Err(InvalidKeysError::Binary));
         let keys = PublicKeys::parse(&SSH.repeat(MAX_KEYS + 1)).unwrap();
         assert_eq!(keys.iter().count(), MAX_KEYS);
-        assert_eq!(keys.skipped(), [SkippedKey { line: MAX_KEYS + 1, reason: InvalidKey::TooMany }]);
+        assert_eq!(keys.skipped(), [SkippedKey { line: MAX_KEYS + 1, reason: InvalidKeyError::TooMany }]);
     }
 }

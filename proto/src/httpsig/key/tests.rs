@@ -1,4 +1,4 @@
-//! Every form a key may have, and what its signatures may be.
+//! Keys in every form, and the algorithms of their signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -50,7 +50,7 @@ fn rsa_keys_are_read_in_every_form() {
 }
 
 #[test]
-fn a_key_for_pss_alone_is_used_for_nothing_else() {
+fn a_key_restricted_to_pss_allows_no_other_algorithm() {
     let key = PrivateKey::parse(include_str!("../samples/pss.priv")).unwrap();
     assert_eq!(PublicKey::parse(include_str!("../samples/pss.pub")), Ok(key.public()));
     assert_eq!(PublicKey::parse(&key.public().to_pem()), Ok(key.public()), "what it is for is written too");
@@ -60,19 +60,22 @@ fn a_key_for_pss_alone_is_used_for_nothing_else() {
 }
 
 #[test]
-fn what_is_no_key_of_ours_is_said() {
+fn an_unsupported_key_is_rejected_with_its_reason() {
     let key = PrivateKey::from_seed(&[7; 32]);
     let (private, public) =
         (|text: &str| PrivateKey::parse(text).unwrap_err(), |text: &str| PublicKey::parse(text).unwrap_err());
     assert_eq!(private("").to_string(), "the key is empty");
-    assert_eq!(public(&key.to_pem()), InvalidKey::Private);
-    assert_eq!(public(RSA), InvalidKey::Private);
-    assert_eq!(private(&key.public().to_pem()), InvalidKey::Public);
-    assert_eq!(private(include_str!("../samples/rsa.pkcs1.pub")), InvalidKey::Public);
-    assert_eq!(public(&STANDARD.encode([0; 32])), InvalidKey::Weak);
-    assert_eq!(public(include_str!("../samples/small.pub")), InvalidKey::RsaSize);
-    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKey::Algorithm("an ECDSA P-256 key"));
-    assert_eq!(private(include_str!("../samples/rsa.ssh.priv")), InvalidKey::OpenSshRsa);
-    assert_eq!(public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"), InvalidKey::Damaged);
+    assert_eq!(public(&key.to_pem()), InvalidKeyError::Private);
+    assert_eq!(public(RSA), InvalidKeyError::Private);
+    assert_eq!(private(&key.public().to_pem()), InvalidKeyError::Public);
+    assert_eq!(private(include_str!("../samples/rsa.pkcs1.pub")), InvalidKeyError::Public);
+    assert_eq!(public(&STANDARD.encode([0; 32])), InvalidKeyError::Weak);
+    assert_eq!(public(include_str!("../samples/small.pub")), InvalidKeyError::RsaSize);
+    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKeyError::Algorithm("an ECDSA P-256 key"));
+    assert_eq!(private(include_str!("../samples/rsa.ssh.priv")), InvalidKeyError::OpenSshRsa);
+    assert_eq!(
+        public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"),
+        InvalidKeyError::Damaged
+    );
     assert!(!format!("{:?}", PrivateKey::parse(RSA).unwrap()).contains("MII"));
 }

@@ -1,4 +1,4 @@
-//! The properties that a fuzzer tries to break: a base has one meaning, and of what was signed nothing can be changed.
+//! Fuzz target of signatures: a signature base is unambiguous, and no signed part of a request can be changed.
 
 use std::sync::LazyLock;
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use sfv::{Dictionary, FieldType as _, ListEntry, Parser};
 
-use super::{MAX_SIGNATURES, Presented, Signed, candidates};
+use super::{MAX_SIGNATURES, RequestSignature, VerifiedSignature, candidates};
 use crate::httpsig::base::write_input;
 use crate::httpsig::coverage::covers;
-use crate::httpsig::{Evidence, Failure, Message, PrivateKey, PublicKeys, check_digest};
+use crate::httpsig::{Evidence, Message, PrivateKey, PublicKeys, SignatureError, check_digest};
 use crate::model::KeyId;
 
 /// The time of all signatures.
 const NOW: i64 = 1_700_000_000;
 
-/// The requests that were signed. The corpus has them, signatures included.
+/// The signed requests, which the corpus contains with their signatures.
 const SIGNED: [&str; 4] = [
     include_str!("../../../../tests/fuzz/corpora/signatures/strict"),
     include_str!("../../../../tests/fuzz/corpora/signatures/date"),
@@ -23,63 +23,64 @@ const SIGNED: [&str; 4] = [
     include_str!("../../../../tests/fuzz/corpora/signatures/parameter"),
 ];
 
-/// The requests that were signed, each with its verified signature.
-static ORIGINALS: LazyLock<Vec<(Request<Bytes>, Presented, Signed)>> = LazyLock::new(|| {
-    let verified = |text: &&str| {
-        let request = request(text.as_bytes())?;
-        let (presented, signed) = verdicts(&request).into_iter().find_map(Result::ok)?;
-        Some((request, presented, signed))
-    };
-    let originals: Vec<_> = SIGNED.iter().filter_map(verified).collect();
-    assert_eq!(originals.len(), SIGNED.len(), "the samples verify");
-    originals
-});
+/// The signed requests, each with its verified signature.
+static ORIGINALS: LazyLock<Vec<(Request<Bytes>, RequestSignature, VerifiedSignature)>> =
+    LazyLock::new(|| {
+        let verified = |text: &&str| {
+            let request = request(text.as_bytes())?;
+            let (signature, signed) = verdicts(&request).into_iter().find_map(Result::ok)?;
+            Some((request, signature, signed))
+        };
+        let originals: Vec<_> = SIGNED.iter().filter_map(verified).collect();
+        assert_eq!(originals.len(), SIGNED.len(), "the samples verify");
+        originals
+    });
 
-/// Takes a request: the method and the URI in a line, a line for each field, an empty one, and the body.
+/// Reads a request: a line with method and URI, a line for each field, an empty line, and the body.
 pub(crate) fn signatures(input: &[u8]) {
     let Some(request) = request(input) else { return };
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let found = candidates(request.headers()).unwrap_or_default();
     assert!(found.len() <= MAX_SIGNATURES);
-    for presented in found.into_iter().filter_map(|candidate| candidate.presented.ok()) {
-        is_written_as_read(&presented);
-        has_one_meaning(&presented, &message);
+    for signature in found.into_iter().filter_map(|candidate| candidate.signature.ok()) {
+        is_written_as_read(&signature);
+        has_one_meaning(&signature, &message);
     }
-    for (presented, signed) in verdicts(&request).into_iter().filter_map(Result::ok) {
-        is_original(&request, &presented, &signed);
+    for (signature, signed) in verdicts(&request).into_iter().filter_map(Result::ok) {
+        is_original(&request, &signature, &signed);
     }
 }
 
-/// Returns each signature that was verified, and why the others were not.
-fn verdicts(request: &Request<Bytes>) -> Vec<Result<(Presented, Signed), Failure>> {
+/// Returns each verified signature, and the errors of the others.
+fn verdicts(request: &Request<Bytes>) -> Vec<Result<(RequestSignature, VerifiedSignature), SignatureError>> {
     let keys = PublicKeys::from(PrivateKey::from_seed(&[7; 32]).public());
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
-    let verdict = |presented: Presented| {
-        presented.check_coverage(request.uri(), &[])?;
-        presented.check_freshness(request.headers(), NOW)?;
+    let verdict = |signature: RequestSignature| {
+        signature.check_coverage(request.uri(), &[])?;
+        signature.check_freshness(request.headers(), NOW)?;
         check_digest(request.headers(), request.body())?;
-        let signed = presented.verify_any(&message, &keys)?;
-        Ok((presented, signed))
+        let signed = signature.verify_any(&message, &keys)?;
+        Ok((signature, signed))
     };
     let found = candidates(request.headers()).unwrap_or_default();
-    found.into_iter().map(|candidate| candidate.presented.and_then(verdict)).collect()
+    found.into_iter().map(|candidate| candidate.signature.and_then(verdict)).collect()
 }
 
-/// Checks that what was verified is what was signed, in all that anybody acts upon.
-fn is_original(request: &Request<Bytes>, presented: &Presented, signed: &Signed) {
+/// Checks that a verified request equals the signed one in all parts that affect its execution.
+fn is_original(request: &Request<Bytes>, signature: &RequestSignature, signed: &VerifiedSignature) {
     let original = ORIGINALS.iter().find(|(_, _, original)| original.base == signed.base);
     let Some((was, by, _)) = original else { unreachable!("a forgery: {request:?}") };
-    let covers = |names: &[&str]| names.iter().any(|name| covers(&presented.input, name));
+    let covers = |names: &[&str]| names.iter().any(|name| covers(&signature.input, name));
     assert_eq!(request.body(), was.body());
     assert_eq!(request.uri().path(), was.uri().path());
     assert_eq!(request.uri().query(), was.uri().query());
     assert!(!covers(&["@method"]) || request.method() == was.method());
     assert!(!covers(&["@authority", "@target-uri"]) || is_same_authority(request, was));
-    assert_eq!(presented.key_id(), by.key_id());
-    assert_eq!(presented.one_time_token(), by.one_time_token());
-    assert!(presented.one_time_token().is_ok_and(|token| token.is_some()), "it could be sent again");
+    assert_eq!(signature.key_id(), by.key_id());
+    assert_eq!(signature.one_time_token(), by.one_time_token());
+    assert!(signature.one_time_token().is_ok_and(|token| token.is_some()), "it could be sent again");
     let evidence = Evidence::new(signed, request.body());
-    assert_eq!(evidence.check().as_ref(), Ok(presented.key_id()));
+    assert_eq!(evidence.check().as_ref(), Ok(signature.key_id()));
 }
 
 fn is_same_authority(request: &Request<Bytes>, was: &Request<Bytes>) -> bool {
@@ -89,26 +90,26 @@ fn is_same_authority(request: &Request<Bytes>, was: &Request<Bytes>) -> bool {
     authority(request) == authority(was)
 }
 
-/// Checks that each component has one line in the base, and the parameters the last one.
-fn has_one_meaning(presented: &Presented, message: &Message<'_>) {
-    let Ok(base) = message.base(&presented.input) else { return };
+/// Checks that each component has one line in the base, and that the parameters have the last one.
+fn has_one_meaning(signature: &RequestSignature, message: &Message<'_>) {
+    let Ok(base) = message.base(&signature.input) else { return };
     assert!(!base.contains('\r'), "{base}");
     let lines: Vec<&str> = base.split('\n').collect();
     let (last, components) = lines.split_last().unwrap_or((&"", &[]));
-    assert_eq!(components.len(), presented.input.items.len(), "{base}");
-    for (line, item) in components.iter().zip(&presented.input.items) {
+    assert_eq!(components.len(), signature.input.items.len(), "{base}");
+    for (line, item) in components.iter().zip(&signature.input.items) {
         assert!(line.starts_with(&format!("{}: ", item.serialize())), "{base}");
     }
-    assert_eq!(*last, format!("\"@signature-params\": {}", write_input(&presented.input)));
+    assert_eq!(*last, format!("\"@signature-params\": {}", write_input(&signature.input)));
 }
 
-fn is_written_as_read(presented: &Presented) {
-    let written = format!("s={}", write_input(&presented.input));
+fn is_written_as_read(signature: &RequestSignature) {
+    let written = format!("s={}", write_input(&signature.input));
     let read: Result<Dictionary, _> = Parser::new(written.as_bytes()).parse();
     let read = read.ok().and_then(|mut read| read.swap_remove("s"));
-    assert_eq!(read, Some(ListEntry::InnerList(presented.input.clone())), "{written}");
-    let key_id: Option<KeyId> = presented.key_id().as_str().parse().ok();
-    assert_eq!(key_id.as_ref(), Some(presented.key_id()));
+    assert_eq!(read, Some(ListEntry::InnerList(signature.input.clone())), "{written}");
+    let key_id: Option<KeyId> = signature.key_id().as_str().parse().ok();
+    assert_eq!(key_id.as_ref(), Some(signature.key_id()));
 }
 
 fn request(input: &[u8]) -> Option<Request<Bytes>> {

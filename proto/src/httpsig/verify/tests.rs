@@ -1,4 +1,4 @@
-//! The RFC's own vectors, our own round trip, and each requirement failed alone.
+//! The round trip of signing and verifying, and each requirement failing alone.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::httpsig::FRESHNESS;
-use crate::httpsig::{PrivateKey, TimeSource, UnknownComponent, check_digest, sign};
+use crate::httpsig::{ComponentError, PrivateKey, TimeSource, check_digest, sign};
 
 mod forms;
 mod several;
@@ -27,13 +27,13 @@ fn signed() -> Request<Bytes> {
     request
 }
 
-fn verdict(request: &Request<Bytes>, now: i64) -> Result<(), Failure> {
-    let presented = candidates(request.headers())?.remove(0).presented?;
-    presented.check_coverage(request.uri(), &[])?;
-    presented.check_freshness(request.headers(), now)?;
+fn verdict(request: &Request<Bytes>, now: i64) -> Result<(), SignatureError> {
+    let signature = candidates(request.headers())?.remove(0).signature?;
+    signature.check_coverage(request.uri(), &[])?;
+    signature.check_freshness(request.headers(), now)?;
     check_digest(request.headers(), request.body())?;
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
-    presented.verify(&message, &key().public()).map(drop)
+    signature.verify(&message, &key().public()).map(drop)
 }
 
 fn with_input(input: &str) -> Request<Bytes> {
@@ -43,29 +43,32 @@ fn with_input(input: &str) -> Request<Bytes> {
 }
 
 #[test]
-fn what_is_signed_verifies_within_the_window() {
+fn a_signature_verifies_within_its_time_window() {
     for now in [NOW - FRESHNESS, NOW, NOW + FRESHNESS] {
         assert_eq!(verdict(&signed(), now), Ok(()));
     }
     let by_created = TimeSource::Created;
-    assert_eq!(verdict(&signed(), NOW + FRESHNESS + 1), Err(Failure::Old(by_created, FRESHNESS + 1)));
-    assert_eq!(verdict(&signed(), NOW - FRESHNESS - 1), Err(Failure::Future(by_created, FRESHNESS + 1)));
+    assert_eq!(verdict(&signed(), NOW + FRESHNESS + 1), Err(SignatureError::Old(by_created, FRESHNESS + 1)));
+    assert_eq!(
+        verdict(&signed(), NOW - FRESHNESS - 1),
+        Err(SignatureError::Future(by_created, FRESHNESS + 1))
+    );
 }
 
 #[test]
-fn whatever_is_changed_is_noticed() {
+fn every_change_of_a_signed_request_is_detected() {
     let mut request = signed();
     *request.method_mut() = Method::PUT;
-    assert_eq!(verdict(&request, NOW), Err(Failure::Forged));
+    assert_eq!(verdict(&request, NOW), Err(SignatureError::Forged));
     let mut request = signed();
     *request.uri_mut() = "https://gw.example/rpc2".parse().unwrap();
-    assert_eq!(verdict(&request, NOW), Err(Failure::Forged));
+    assert_eq!(verdict(&request, NOW), Err(SignatureError::Forged));
     let mut request = signed();
     request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
-    assert_eq!(verdict(&request, NOW), Err(Failure::Forged));
+    assert_eq!(verdict(&request, NOW), Err(SignatureError::Forged));
     let mut request = signed();
     *request.body_mut() = Bytes::from_static(b"{ }");
-    assert_eq!(verdict(&request, NOW), Err(Failure::DigestMismatch));
+    assert_eq!(verdict(&request, NOW), Err(SignatureError::DigestMismatch));
 }
 
 #[test]
@@ -74,57 +77,60 @@ fn each_requirement_fails_alone() {
     for (input, failure) in [
         (
             format!(r#"sig1=("@target-uri" "content-digest");created={NOW};keyid="k""#),
-            Failure::Uncovered("@method".into()),
+            SignatureError::Uncovered("@method".into()),
         ),
         (
             format!(r#"sig1=("@method" "@authority" "content-digest");created={NOW};keyid="k""#),
-            Failure::Uncovered("@target-uri".into()),
+            SignatureError::Uncovered("@target-uri".into()),
         ),
         (
             format!(r#"sig1=("@method" "@target-uri");created={NOW};keyid="k""#),
-            Failure::Uncovered("content-digest".into()),
+            SignatureError::Uncovered("content-digest".into()),
         ),
-        (format!(r#"sig1={full};created={NOW}"#), Failure::Param("keyid")),
-        (format!(r#"sig1={full};created={NOW};keyid="../x""#), Failure::Param("keyid")),
-        (format!(r#"sig1={full};keyid="k""#), Failure::Undated),
-        (format!(r#"sig1={full};created="x";keyid="k""#), Failure::Param("created")),
-        (format!(r#"sig1={full};created={NOW};keyid="k";nonce="""#), Failure::Param("nonce")),
-        (format!(r#"sig1={full};created={NOW};keyid="k";expires={NOW}"#), Failure::Expired(0)),
-        (format!(r#"sig1={full};created={NOW};keyid="k";alg="rsa-v1_5-sha256""#), Failure::Algorithm),
-        (format!(r#"sig1={full};created={NOW};keyid="k""#), Failure::Forged),
-        (format!(r#"sig2={full};created={NOW};keyid="k""#), Failure::Label),
-        (format!(r#"sig1={full};created={NOW};keyid="k", sig1={full}"#), Failure::Repeated("sig1".into())),
-        ("sig1=(".to_owned(), Failure::Malformed("Signature-Input")),
-        ("sig1=1".to_owned(), Failure::Malformed("Signature-Input")),
+        (format!(r#"sig1={full};created={NOW}"#), SignatureError::Param("keyid")),
+        (format!(r#"sig1={full};created={NOW};keyid="../x""#), SignatureError::Param("keyid")),
+        (format!(r#"sig1={full};keyid="k""#), SignatureError::Undated),
+        (format!(r#"sig1={full};created="x";keyid="k""#), SignatureError::Param("created")),
+        (format!(r#"sig1={full};created={NOW};keyid="k";nonce="""#), SignatureError::Param("nonce")),
+        (format!(r#"sig1={full};created={NOW};keyid="k";expires={NOW}"#), SignatureError::Expired(0)),
+        (format!(r#"sig1={full};created={NOW};keyid="k";alg="rsa-v1_5-sha256""#), SignatureError::Algorithm),
+        (format!(r#"sig1={full};created={NOW};keyid="k""#), SignatureError::Forged),
+        (format!(r#"sig2={full};created={NOW};keyid="k""#), SignatureError::Label),
+        (
+            format!(r#"sig1={full};created={NOW};keyid="k", sig1={full}"#),
+            SignatureError::Repeated("sig1".into()),
+        ),
+        ("sig1=(".to_owned(), SignatureError::Malformed("Signature-Input")),
+        ("sig1=1".to_owned(), SignatureError::Malformed("Signature-Input")),
         (
             format!(r#"sig1=("@method" "@target-uri" "content-digest" "x-none");created={NOW};keyid="k""#),
-            Failure::Component(UnknownComponent::Absent("x-none".into())),
+            SignatureError::Component(ComponentError::Absent("x-none".into())),
         ),
         (
             format!(r#"sig1=("@method" "@target-uri" "content-digest" "@method");created={NOW};keyid="k""#),
-            Failure::Component(UnknownComponent::Twice("\"@method\"".into())),
+            SignatureError::Component(ComponentError::Twice("\"@method\"".into())),
         ),
         (
             format!(r#"sig1=("@method" "@target-uri" "content-digest" "date";sf);created={NOW};keyid="k""#),
-            Failure::Component(UnknownComponent::Unsupported("\"date\";sf".into())),
+            SignatureError::Component(ComponentError::Unsupported("\"date\";sf".into())),
         ),
     ] {
         assert_eq!(verdict(&with_input(&input), NOW), Err(failure), "{input}");
     }
     let mut request = signed();
     request.headers_mut().remove("signature");
-    assert_eq!(verdict(&request, NOW), Err(Failure::Unsigned));
+    assert_eq!(verdict(&request, NOW), Err(SignatureError::Unsigned));
 }
 
 #[test]
-fn a_peers_own_parameter_order_is_kept() {
+fn the_peers_order_of_parameters_is_kept() {
     let input = format!(
         r#"sig1=("@method" "@authority" "@path" "content-digest");nonce="x";created={NOW};keyid="k";tag="t""#
     );
     let mut request = with_input(&input);
-    let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
+    let signature = candidates(request.headers()).unwrap().remove(0).signature.unwrap();
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
-    let base = message.base(&presented.input).unwrap();
+    let base = message.base(&signature.input).unwrap();
     assert!(base.ends_with(&format!("\"@signature-params\": {}", &input[5..])), "{base}");
     let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key().sign(&base));
     request.headers_mut().insert("signature", format!("sig1=:{signature}:").parse().unwrap());
@@ -133,13 +139,13 @@ fn a_peers_own_parameter_order_is_kept() {
 
 proptest! {
     #[test]
-    fn reading_never_panics(input in "\\PC{0,80}", signature in "\\PC{0,80}") {
+    fn parsing_never_panics(input in "\\PC{0,80}", signature in "\\PC{0,80}") {
         let mut headers = HeaderMap::new();
         if let (Ok(i), Ok(s)) = (input.parse(), signature.parse()) {
             headers.insert("signature-input", i);
             headers.insert("signature", s);
             let found = candidates(&headers);
-            prop_assert!(found.is_err() || found.is_ok_and(|found| found.iter().all(|one| one.presented.is_err())));
+            prop_assert!(found.is_err() || found.is_ok_and(|found| found.iter().all(|one| one.signature.is_err())));
         }
     }
 }

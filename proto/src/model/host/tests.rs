@@ -1,4 +1,4 @@
-//! Names in every spelling, and what all that are accepted have in common.
+//! Host names in every spelling, and the properties of all accepted ones.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -6,43 +6,43 @@ use proptest::strategy::ValueTree;
 use super::*;
 
 #[test]
-fn normalises_case_dot_and_unicode() {
+fn case_trailing_dot_and_unicode_are_normalized() {
     assert_eq!(Host::parse("App.Example.ORG.").unwrap().as_str(), "app.example.org");
     assert_eq!(Host::parse("bücher.example").unwrap().as_str(), "xn--bcher-kva.example");
     assert_eq!(Host::parse("XN--BCHER-KVA.example").unwrap().as_str(), "xn--bcher-kva.example");
 }
 
 #[test]
-fn refuses_what_is_no_host() {
+fn an_invalid_host_is_rejected_with_its_reason() {
     let long = format!("{}.{}.{}.{}.org", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(58));
     assert_eq!(long.len(), 254);
-    assert_eq!(Host::parse(&long), Err(InvalidHost::TooLong(254)));
+    assert_eq!(Host::parse(&long), Err(InvalidHostError::TooLong(254)));
     assert!(Host::parse(&long[1..]).is_ok());
     for (text, kind) in [
-        ("", InvalidHost::Empty),
-        (".", InvalidHost::EmptyLabel(".".into())),
-        ("a..b", InvalidHost::EmptyLabel("a..b".into())),
-        ("*.x", InvalidHost::Wildcard("*.x".into())),
-        ("127.0.0.1", InvalidHost::IpAddress("127.0.0.1".into())),
-        ("[400::1]", InvalidHost::IpAddress("[400::1]".into())),
-        ("a.1", InvalidHost::IpAddress("a.1".into())),
-        ("127.0.0.0X7f", InvalidHost::IpAddress("127.0.0.0X7f".into())),
-        ("a.0x", InvalidHost::IpAddress("a.0x".into())),
-        ("１２７.0.0.1", InvalidHost::IpAddress("１２７.0.0.1".into())),
-        ("localhost", InvalidHost::SingleLabel("localhost".into())),
-        ("_acme-challenge.a.b", InvalidHost::Forbidden("_acme-challenge.a.b".into())),
-        ("-a.b", InvalidHost::Forbidden("-a.b".into())),
-        ("a b.c", InvalidHost::Forbidden("a b.c".into())),
-        ("a.b:80", InvalidHost::Forbidden("a.b:80".into())),
-        ("a.b/c", InvalidHost::Forbidden("a.b/c".into())),
-        ("xn--zzzzzz9999.b", InvalidHost::Forbidden("xn--zzzzzz9999.b".into())),
+        ("", InvalidHostError::Empty),
+        (".", InvalidHostError::EmptyLabel(".".into())),
+        ("a..b", InvalidHostError::EmptyLabel("a..b".into())),
+        ("*.x", InvalidHostError::Wildcard("*.x".into())),
+        ("127.0.0.1", InvalidHostError::IpAddress("127.0.0.1".into())),
+        ("[400::1]", InvalidHostError::IpAddress("[400::1]".into())),
+        ("a.1", InvalidHostError::IpAddress("a.1".into())),
+        ("127.0.0.0X7f", InvalidHostError::IpAddress("127.0.0.0X7f".into())),
+        ("a.0x", InvalidHostError::IpAddress("a.0x".into())),
+        ("１２７.0.0.1", InvalidHostError::IpAddress("１２７.0.0.1".into())),
+        ("localhost", InvalidHostError::SingleLabel("localhost".into())),
+        ("_acme-challenge.a.b", InvalidHostError::Forbidden("_acme-challenge.a.b".into())),
+        ("-a.b", InvalidHostError::Forbidden("-a.b".into())),
+        ("a b.c", InvalidHostError::Forbidden("a b.c".into())),
+        ("a.b:80", InvalidHostError::Forbidden("a.b:80".into())),
+        ("a.b/c", InvalidHostError::Forbidden("a.b/c".into())),
+        ("xn--zzzzzz9999.b", InvalidHostError::Forbidden("xn--zzzzzz9999.b".into())),
     ] {
         assert_eq!(Host::parse(text), Err(kind), "{text}");
     }
 }
 
 #[test]
-fn knows_its_parents() {
+fn a_host_is_below_all_its_parents() {
     let base = Host::parse("gw.example").unwrap();
     let child = base.child("app").unwrap();
     let deep = child.child("x").unwrap();
@@ -53,8 +53,8 @@ fn knows_its_parents() {
     assert!(base.child("a.b").is_err());
 }
 
-/// What design and RFC 1123 ask of a host, without the parser's own words.
-fn assert_lawful(host: &Host) {
+/// Checks the requirements of RFC 1123 on a host, independently of the parser.
+fn assert_valid(host: &Host) {
     let text = host.as_str();
     assert!(!text.is_empty() && text.len() <= MAX_HOST, "{text}");
     let labels: Vec<&str> = text.split('.').collect();
@@ -73,14 +73,14 @@ fn assert_lawful(host: &Host) {
         "{text} ends in a number"
     );
     assert!(text.parse::<std::net::IpAddr>().is_err(), "{text}");
-    // Every A-label stands for a U-label, and is the one for it (RFC 5891 §5.4).
+    // Every A-label must be the canonical encoding of a U-label (RFC 5891 §5.4).
     let (unicode, valid) = idna::domain_to_unicode(text);
     assert!(valid.is_ok(), "{text}");
     assert_eq!(idna::domain_to_ascii(&unicode).ok().as_deref(), Some(text));
 }
 
-/// Texts that are nearly hosts: labels of every kind, joined by every kind of dot.
-fn nearly() -> impl Strategy<Value = String> {
+/// Generates texts that are almost hosts: labels of every kind, joined by every kind of dot.
+fn almost_hosts() -> impl Strategy<Value = String> {
     let label = prop_oneof![
         4 => "[a-zA-Z0-9-]{1,12}",
         2 => "[a-zäßςøйजम日本\u{200d}éẞＡ１]{1,8}",
@@ -100,7 +100,7 @@ fn nearly() -> impl Strategy<Value = String> {
 
 fn check(text: &str) {
     let Ok(host) = Host::parse(text) else { return };
-    assert_lawful(&host);
+    assert_valid(&host);
     assert_eq!(Host::parse(&host.to_string()).as_ref(), Ok(&host), "{text}");
     assert_eq!(Host::parse(&format!("{host}.")).as_ref(), Ok(&host), "{text}");
     assert_eq!(Host::parse(&host.as_str().to_ascii_uppercase()).as_ref(), Ok(&host), "{text}");
@@ -109,11 +109,11 @@ fn check(text: &str) {
 }
 
 #[test]
-fn the_near_hosts_are_hosts_often_enough() {
+fn the_generated_texts_are_often_valid_and_often_not() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut hosts = 0;
     for _ in 0..1000 {
-        let text = nearly().new_tree(&mut runner).unwrap().current();
+        let text = almost_hosts().new_tree(&mut runner).unwrap().current();
         hosts += usize::from(Host::parse(&text).is_ok());
     }
     assert!((50..950).contains(&hosts), "{hosts} of 1000");
@@ -121,21 +121,21 @@ fn the_near_hosts_are_hosts_often_enough() {
 
 proptest! {
     #[test]
-    fn what_is_accepted_is_lawful_and_in_its_one_form(text in nearly()) {
+    fn an_accepted_host_is_valid_and_canonical(text in almost_hosts()) {
         check(&text);
     }
 
     #[test]
-    fn any_text_is_lawful_or_refused(text in "\\PC{0,60}", bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+    fn any_text_is_valid_or_rejected(text in "\\PC{0,60}", bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
         check(&text);
         check(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
-    fn a_child_is_below_its_parent_or_refused(label in "\\PC{0,70}") {
+    fn a_child_is_below_its_parent_or_rejected(label in "\\PC{0,70}") {
         let parent = Host::parse("gw.example").unwrap();
         if let Ok(child) = parent.child(&label) {
-            assert_lawful(&child);
+            assert_valid(&child);
             prop_assert!(child.is_child_of(&parent), "{child}");
         }
     }

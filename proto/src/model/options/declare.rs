@@ -1,17 +1,18 @@
 //! The macro that declares the options and their patches.
 
-/// Declares `RouteOptions` and `RouteOptionsPatch`: `name: Type = sample;`, where the sample is a value other than the
-/// default, from which examples are made and with which every conversion is tested.
+/// Declares `RouteOptions` and `RouteOptionsPatch` from lines `name: Type = sample;`. The sample is a value other than
+/// the
+/// default, for examples in documents and for tests of every conversion.
 macro_rules! options {
     ($($(#[doc = $doc:literal])+ $(#[serde($($serde:tt)*)])* $name:ident: $type:ty = $sample:expr;)+) => {
-        /// Everything that a route says beyond its host, its mode and its backends.
+        /// The options of a route: all its properties except host, mode and backends.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         pub struct RouteOptions {
             $($(#[doc = $doc])+ $(#[serde($($serde)*)])* pub $name: $type,)+
         }
 
-        /// Changes of options: one that is left out stays as it is, `null` gives it its default again.
+        /// Changes of route options. An absent option remains unchanged; `null` resets it to its default.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         pub struct RouteOptionsPatch {
@@ -26,7 +27,7 @@ macro_rules! options {
             /// The names of the options.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
 
-            /// Returns options of which none has its default.
+            /// Returns options that all differ from their defaults.
             #[must_use]
             pub fn sample() -> Self {
                 Self { $($name: $sample),+ }
@@ -34,13 +35,13 @@ macro_rules! options {
 
             /// Returns the names of the options that differ from their defaults.
             #[must_use]
-            pub fn given(&self) -> Vec<&'static str> {
+            pub fn non_defaults(&self) -> Vec<&'static str> {
                 let default = Self::default();
-                let given = [$((stringify!($name), self.$name != default.$name)),+];
-                given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+                let options = [$((stringify!($name), self.$name != default.$name)),+];
+                options.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
             }
 
-            /// Returns each option by name, described in a few words.
+            /// Returns the name and a short description of each option.
             #[must_use]
             pub fn describe(&self) -> Vec<(&'static str, String)> {
                 vec![$((stringify!($name), self.$name.describe())),+]
@@ -62,7 +63,7 @@ macro_rules! options {
         }
 
         impl RouteOptionsPatch {
-            /// Gives the option of this name its default again; `false` if there is no such option.
+            /// Resets the option with this name to its default. Returns false if there is no such option.
             #[must_use]
             pub fn reset(&mut self, name: &str) -> bool {
                 match name {

@@ -1,24 +1,24 @@
-//! A change of one option.
+//! The change of one route option.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A change of one option. In JSON: absent, `null`, or the new value.
+/// The change of one route option; in JSON an absent field, `null` or the new value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Patch<T> {
-    /// The option stays as it is.
+    /// The option remains unchanged.
     #[default]
     Keep,
-    /// The option gets its default again.
+    /// The option is reset to its default.
     Reset,
-    /// The option gets this value.
+    /// The option is set to this value.
     Set(T),
 }
 
 impl<T> Patch<T> {
-    /// Tells whether the option stays as it is.
+    /// Returns whether the option remains unchanged.
     #[must_use]
     pub const fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)

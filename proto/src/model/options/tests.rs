@@ -1,4 +1,4 @@
-//! Options as JSON, their patches, and the words of some.
+//! Options in JSON, their patches, and their words.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::words::Words;
 
-/// Flattened and strict, as the API, the manifest, the feed file and the store have them.
+/// Options that are flattened into a strict object, as in the API, the manifest, the feed file and the store.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Flat<T> {
+struct Flattened<T> {
     #[serde(flatten)]
     options: T,
 }
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value::<Flat<T>>(value).map(|flat| flat.options).map_err(|error| error.to_string())
+    serde_json::from_value::<Flattened<T>>(value).map(|flat| flat.options).map_err(|error| error.to_string())
 }
 
 #[test]
 fn the_sample_differs_from_the_default_in_every_option() {
-    assert_eq!(RouteOptions::sample().given(), RouteOptions::NAMES);
-    assert!(RouteOptions::default().given().is_empty());
+    assert_eq!(RouteOptions::sample().non_defaults(), RouteOptions::NAMES);
+    assert!(RouteOptions::default().non_defaults().is_empty());
 }
 
 #[test]
-fn options_come_back_from_json() {
+fn options_survive_the_round_trip_through_json() {
     for options in [RouteOptions::default(), RouteOptions::sample()] {
         let json = serde_json::to_value(&options).unwrap();
         assert_eq!(read(json), Ok(options));
@@ -37,7 +37,7 @@ fn options_come_back_from_json() {
 }
 
 #[test]
-fn an_unknown_option_or_value_is_refused_by_name() {
+fn an_unknown_option_or_value_is_rejected_by_name() {
     for (text, word) in [
         (json!({ "balnace": "random" }), "`balnace`"),
         (json!({ "balance": "fair" }), "`fair`"),
@@ -78,17 +78,20 @@ fn default_options_are_shared() {
 }
 
 #[test]
-fn a_word_is_read_as_it_is_written() {
+fn words_are_case_sensitive() {
     for word in Balance::ALL {
         assert_eq!(Balance::parse(word.as_str()), Ok(*word));
         assert_eq!(serde_json::to_value(word).unwrap(), json!(word.as_str()));
         assert!(word.meaning().ends_with('.'), "{}", word.meaning());
     }
-    assert_eq!(Balance::parse("Random").unwrap_err().to_string(), "`Random` is none of round_robin, random");
+    assert_eq!(
+        Balance::parse("Random").unwrap_err().to_string(),
+        "`Random` is not one of round_robin, random"
+    );
 }
 
 #[test]
-fn a_path_is_not_asked_for_behind_a_passthrough() {
+fn a_passthrough_route_allows_no_health_check_with_a_path() {
     let health = HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap();
     let with = |health| RouteOptions { health, ..RouteOptions::default() };
     assert_eq!(
@@ -100,7 +103,7 @@ fn a_path_is_not_asked_for_behind_a_passthrough() {
 }
 
 #[test]
-fn an_option_about_http_is_for_terminated_routes() {
+fn a_passthrough_route_allows_no_option_that_concerns_http() {
     let options = RouteOptions { host_header: HostHeader::Backend, ..RouteOptions::default() };
     assert_eq!(options.check_fits(Mode::Terminate), Ok(()));
     let refused = options.check_fits(Mode::Passthrough).unwrap_err();

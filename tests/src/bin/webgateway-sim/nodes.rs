@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use webgateway_proto::feed::{FromNode, Held};
+use webgateway_proto::feed::{FeedVersion, FromNode};
 use webgateway_tests::feed_node::FeedNode;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -25,7 +25,7 @@ pub(crate) struct SyncResult {
 /// All simulated nodes.
 #[derive(Default)]
 pub(crate) struct Fleet {
-    held: Option<Held>,
+    held: Option<FeedVersion>,
     reports: Option<mpsc::UnboundedReceiver<AppliedReport>>,
     nodes: usize,
     bytes: usize,
@@ -90,7 +90,7 @@ impl Fleet {
 async fn live(
     feed: PathBuf,
     name: String,
-    held: Held,
+    held: FeedVersion,
     reports: mpsc::UnboundedSender<AppliedReport>,
 ) -> Result<()> {
     let mut node = FeedNode::connect(&feed, &name, Some(held)).await?;

@@ -70,7 +70,7 @@ pub(in crate::api::methods) fn users() -> Vec<Example<UserListParams, UserList>>
 pub(in crate::api::methods) fn quotas() -> Vec<Example<UserQuota, UserView>> {
     let params = UserQuota {
         user: USER.to_owned(),
-        routes: Some(Some(Limit::Most(50))),
+        routes: Some(Some(Limit::AtMost(50))),
         backends: Some(Some(Limit::NONE)),
         mutations_per_minute: Some(None),
     };

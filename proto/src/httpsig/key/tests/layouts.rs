@@ -1,11 +1,11 @@
-//! One key in the layouts that different tools give it.
+//! One key in the layouts of different tools.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-/// The lines of a PEM block anew, in every layout that is met.
+/// Returns a PEM block in every layout that occurs in practice.
 fn layouts(pem: &str) -> Vec<(&'static str, String)> {
     let lines: Vec<&str> = pem.lines().collect();
     let [first, base64 @ .., last] = &lines[..] else { panic!("a block") };
@@ -84,9 +84,9 @@ fn public_keys_are_read_in_every_layout() {
     }
 }
 
-/// `OneAsymmetricKey` with a public half: as RFC 5958 has it, and as ring writes it, constructed.
+/// Covers `OneAsymmetricKey` with a public half, encoded as in RFC 5958, and constructed as by ring.
 #[test]
-fn a_private_key_with_its_public_half_is_read_as_it_is_written() {
+fn a_private_key_with_its_public_half_is_read_in_both_encodings() {
     let key = PrivateKey::from_seed(&[7; 32]);
     let PublicKey(Public::Ed25519(public)) = key.public() else { panic!("ed25519") };
     let head = [0x02, 1, 1, 0x30, 5, 0x06, 3, 0x2b, 0x65, 0x70, 0x04, 34, 0x04, 32];
@@ -101,7 +101,7 @@ fn a_private_key_with_its_public_half_is_read_as_it_is_written() {
             format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(&der));
         assert_eq!(PrivateKey::parse(&pem).unwrap().public(), key.public());
         assert_eq!(PrivateKey::read(&der).unwrap().public(), key.public(), "DER as it is");
-        assert_eq!(PrivateKey::read(&with(&[0xff; 32])).unwrap_err(), InvalidKey::Halves);
+        assert_eq!(PrivateKey::read(&with(&[0xff; 32])).unwrap_err(), InvalidKeyError::Halves);
         for length in 0..der.len() {
             assert!(PrivateKey::read(&der[..length]).is_err(), "{length} bytes");
         }
@@ -109,7 +109,7 @@ fn a_private_key_with_its_public_half_is_read_as_it_is_written() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_told_by_its_type() {
+fn an_unsupported_key_is_reported_with_its_type() {
     let spki = |algorithm: &[u8]| {
         let content = [&[0x30, u8::try_from(algorithm.len()).unwrap()], algorithm, &[0x03, 2, 0, 1]].concat();
         let der = [&[0x30, u8::try_from(content.len()).unwrap()], &content[..]].concat();
@@ -124,7 +124,7 @@ fn a_key_that_cannot_be_used_is_told_by_its_type() {
         ("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----".into(), "a certificate, ed25519"),
         (ssh("ecdsa-sha2-nistp256", "AAAA"), "damaged"),
         (ssh("from=\"10.0.0.0/8\" ssh-ed25519", "AAAA"), "options"),
-        (STANDARD.encode([7; 31]), "31 bytes of base64, where an ed25519 key has 32"),
+        (STANDARD.encode([7; 31]), "the base64 has 31 bytes, an ed25519 key has 32"),
         ("nonsense!".into(), "not a key: ed25519 or RSA in PEM"),
         ("-----BEGIN PUBLIC KEY-----\nMCow".into(), "cut off"),
     ] {
@@ -143,5 +143,5 @@ fn a_key_that_cannot_be_used_is_told_by_its_type() {
         let told = PrivateKey::parse(text).unwrap_err().to_string();
         assert!(told.contains(words), "{text}: {told}");
     }
-    assert_eq!(PrivateKey::read(&[0xff, 0xfe, 0x2d, 0]).unwrap_err(), InvalidKey::Binary);
+    assert_eq!(PrivateKey::read(&[0xff, 0xfe, 0x2d, 0]).unwrap_err(), InvalidKeyError::Binary);
 }

@@ -1,4 +1,4 @@
-//! Key files as other tools write them: OpenSSH, PuTTYgen, OpenSSL and Python's cryptography, all of the same two keys.
+//! Key files written by OpenSSH, PuTTYgen, OpenSSL and Python's cryptography, all of the same two keys.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn rsa() -> PublicKey {
     PublicKey::parse(include_str!("../../samples/rsa.pub")).unwrap()
 }
 
-/// A text as editors and Windows leave it; other bytes as they are.
+/// Returns a text with the changes of editors and Windows; other bytes unchanged.
 fn as_left_by_editors(file: &[u8]) -> Vec<Vec<u8>> {
     let Ok(text) = std::str::from_utf8(file) else { return vec![file.to_vec()] };
     let texts = [
@@ -78,13 +78,13 @@ fn blocks_of_rfc_4716_are_read_in_every_layout() {
     let list = format!("# two\n{text}\n{}", std::str::from_utf8(file!("ed25519.rfc4716.pub").1).unwrap());
     assert_eq!(PublicKeys::parse(&list).unwrap().iter().collect::<Vec<_>>(), [&rsa(), &ed25519()]);
     let cut = text.split("---- END").next().unwrap();
-    assert_eq!(PublicKey::parse(cut), Err(InvalidKey::Unfinished));
-    assert_eq!(PublicKey::parse(&text.replace("AAAAB3", "AAAAB4")), Err(InvalidKey::Damaged));
-    assert_eq!(PrivateKey::parse(text).unwrap_err(), InvalidKey::Public);
+    assert_eq!(PublicKey::parse(cut), Err(InvalidKeyError::Unfinished));
+    assert_eq!(PublicKey::parse(&text.replace("AAAAB3", "AAAAB4")), Err(InvalidKeyError::Damaged));
+    assert_eq!(PrivateKey::parse(text).unwrap_err(), InvalidKeyError::Public);
 }
 
 #[test]
-fn what_is_not_read_is_told_by_its_name_and_with_the_command_that_converts_it() {
+fn an_unsupported_form_is_reported_with_its_name_and_the_command_that_converts_it() {
     const PUTTYGEN: &str = "puttygen FILE -O private-openssh -o NEW";
     for ((name, file), words, how) in [
         (file!("ed25519.putty2.ppk"), "PuTTY's own form", PUTTYGEN),

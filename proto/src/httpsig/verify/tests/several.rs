@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// A label with the key of its signature, or with the failure.
-type Found = (String, Result<String, Failure>);
+/// A label with the key id of its signature, or with the error.
+type Found = (String, Result<String, SignatureError>);
 
-/// Returns what is found with these field lines: each label, and the key or the failure.
-fn found(inputs: &[&str], signatures: &[&str]) -> Result<Vec<Found>, Failure> {
+/// Parses these field lines and returns each label with its key id or error.
+fn found(inputs: &[&str], signatures: &[&str]) -> Result<Vec<Found>, SignatureError> {
     let mut headers = HeaderMap::new();
     for (name, lines) in [("signature-input", inputs), ("signature", signatures)] {
         for line in lines {
@@ -14,7 +14,7 @@ fn found(inputs: &[&str], signatures: &[&str]) -> Result<Vec<Found>, Failure> {
         }
     }
     let found = candidates(&headers)?.into_iter();
-    let seen = found.map(|one| (one.label, one.presented.map(|good| good.key_id().to_string())));
+    let seen = found.map(|one| (one.label, one.signature.map(|good| good.key_id().to_string())));
     Ok(seen.collect())
 }
 
@@ -25,7 +25,7 @@ fn good(label: &str) -> Found {
     (label.to_owned(), Ok(format!("{label}.pub")))
 }
 
-fn bad(label: &str, failure: Failure) -> Found {
+fn bad(label: &str, failure: SignatureError) -> Found {
     (label.to_owned(), Err(failure))
 }
 
@@ -44,32 +44,38 @@ fn each_signature_is_found_with_its_own_input() {
 }
 
 #[test]
-fn one_that_cannot_count_does_not_spoil_the_others() {
-    let repeated = || Failure::Repeated("b".to_owned());
-    let malformed = || bad("", Failure::Malformed("Signature-Input"));
+fn an_invalid_signature_does_not_affect_the_others() {
+    let repeated = || SignatureError::Repeated("b".to_owned());
+    let malformed = || bad("", SignatureError::Malformed("Signature-Input"));
     for (inputs, signatures, other) in [
-        (&[A][..], &["a=:AAAA:, b=:BBBB:"][..], bad("b", Failure::Label)),
-        (&[A, B], &["a=:AAAA:"], bad("b", Failure::Label)),
+        (&[A][..], &["a=:AAAA:, b=:BBBB:"][..], bad("b", SignatureError::Label)),
+        (&[A, B], &["a=:AAAA:"], bad("b", SignatureError::Label)),
         (&[A, B, B], &["a=:AAAA:, b=:BBBB:"], bad("b", repeated())),
         (&[A, B], &["a=:AAAA:, b=:BBBB:", "b=:BBBB:"], bad("b", repeated())),
         (&[A, B], &["a=:AAAA:, b=:BBBB:, b=:CCCC:"], bad("b", repeated())),
         (&[A, "b=("], &["a=:AAAA:, b=:BBBB:"], malformed()),
-        (&[A, "b=1"], &["a=:AAAA:, b=:BBBB:"], bad("b", Failure::Malformed("Signature-Input"))),
-        (&[A, B], &["a=:AAAA:, b=1"], bad("b", Failure::Malformed("Signature"))),
-        (&[A, r#"b=("@path")"#], &["a=:AAAA:, b=:BBBB:"], bad("b", Failure::Param("keyid"))),
+        (&[A, "b=1"], &["a=:AAAA:, b=:BBBB:"], bad("b", SignatureError::Malformed("Signature-Input"))),
+        (&[A, B], &["a=:AAAA:, b=1"], bad("b", SignatureError::Malformed("Signature"))),
+        (&[A, r#"b=("@path")"#], &["a=:AAAA:, b=:BBBB:"], bad("b", SignatureError::Param("keyid"))),
     ] {
         assert_eq!(found(inputs, signatures), Ok(vec![good("a"), other]), "{inputs:?} {signatures:?}");
     }
 }
 
 #[test]
-fn without_a_pair_or_with_too_many_there_is_none() {
-    assert_eq!(found(&[], &[]), Err(Failure::Unsigned));
-    assert_eq!(found(&[A], &[]), Err(Failure::Unsigned));
-    assert_eq!(found(&[""], &[""]), Err(Failure::Unsigned));
-    assert_eq!(found(&[A], &["b=:BBBB:"]), Err(Failure::Label));
-    assert_eq!(found(&["a=("], &["a=:AAAA:"]), Ok(vec![bad("", Failure::Malformed("Signature-Input"))]));
+fn no_pair_or_too_many_signatures_are_an_error() {
+    assert_eq!(found(&[], &[]), Err(SignatureError::Unsigned));
+    assert_eq!(found(&[A], &[]), Err(SignatureError::Unsigned));
+    assert_eq!(found(&[""], &[""]), Err(SignatureError::Unsigned));
+    assert_eq!(found(&[A], &["b=:BBBB:"]), Err(SignatureError::Label));
+    assert_eq!(
+        found(&["a=("], &["a=:AAAA:"]),
+        Ok(vec![bad("", SignatureError::Malformed("Signature-Input"))])
+    );
     let many: Vec<String> = (0..=MAX_SIGNATURES).map(|at| format!("s{at}=()")).collect();
     let signatures: Vec<String> = (0..=MAX_SIGNATURES).map(|at| format!("s{at}=:AAAA:")).collect();
-    assert_eq!(found(&[&many.join(", ")], &[&signatures.join(",")]), Err(Failure::TooMany(MAX_SIGNATURES)));
+    assert_eq!(
+        found(&[&many.join(", ")], &[&signatures.join(",")]),
+        Err(SignatureError::TooMany(MAX_SIGNATURES))
+    );
 }

@@ -1,66 +1,66 @@
-//! The requirements that a signature fails.
+//! The errors of verifying a signature.
 
 use thiserror::Error;
 
-use super::base::UnknownComponent;
+use super::base::ComponentError;
 use super::time_source::{FRESHNESS, TimeSource};
 
-/// The requirement that a request failed.
+/// A requirement that a request's signature does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// No signature at all.
+pub enum SignatureError {
+    /// The request has no signature.
     #[error("the request is not signed")]
     Unsigned,
-    /// A header that does not parse.
+    /// A header field cannot be parsed.
     #[error("the {0} header cannot be parsed")]
     Malformed(&'static str),
-    /// A label that names several signatures, or several descriptions of one.
+    /// A label occurs more than once in Signature or Signature-Input.
     #[error("the label `{0}` is given twice")]
     Repeated(String),
-    /// More signatures than are looked at.
+    /// The request has more signatures than are examined.
     #[error("the request has more than {0} signatures")]
     TooMany(usize),
-    /// Signature-Input and Signature name different labels.
+    /// Signature-Input and Signature have different labels.
     #[error("Signature and Signature-Input have different labels")]
     Label,
-    /// A parameter that is needed.
+    /// A required signature parameter is missing or malformed.
     #[error("the signature parameter `{0}` is missing or malformed")]
     Param(&'static str),
-    /// Neither `created` nor a covered Date.
+    /// The signature has neither `created` nor a covered Date field.
     #[error("the signature has no time: the parameter `created`, or a covered `date`, is needed")]
     Undated,
-    /// A component that must be covered.
+    /// The signature does not cover a required component.
     #[error("the signature must cover {0}")]
     Uncovered(String),
-    /// A covered component that cannot be had.
+    /// A covered component cannot be derived from the request.
     #[error(transparent)]
-    Component(#[from] UnknownComponent),
-    /// Older than is allowed, by this many seconds in all.
+    Component(#[from] ComponentError),
+    /// The signature is too old. The number is its age in seconds.
     #[error(
         "by its {0} the signature was made {1} s ago, at most {FRESHNESS} s are allowed: check the clock"
     )]
     Old(TimeSource, i64),
-    /// Further in the future than is allowed, by this many seconds in all.
+    /// The signature's time is too far in the future. The number is the distance in seconds.
     #[error(
         "by its {0} the signature is from {1} s in the future, at most {FRESHNESS} s are allowed: check the clock"
     )]
     Future(TimeSource, i64),
-    /// `expires` is over, since this many seconds.
+    /// The signature has expired. The number is the time since then, in seconds.
     #[error("the signature expired {0} s ago: sign anew, and check the clock if it was signed just now")]
     Expired(i64),
-    /// `alg` contradicts the key.
+    /// The parameter `alg` does not match the key.
     #[error("the signature's `alg` is not the key's")]
     Algorithm,
-    /// No Content-Digest with an algorithm known here.
+    /// The request has no Content-Digest with a supported algorithm.
     #[error("a Content-Digest with sha-256 or sha-512 is needed")]
     DigestMissing,
-    /// A Content-Digest that does not parse.
+    /// The Content-Digest field cannot be parsed.
     #[error("the Content-Digest header cannot be parsed")]
     DigestMalformed,
-    /// Another body.
+    /// The Content-Digest does not match the body.
     #[error("the Content-Digest does not match the body")]
     DigestMismatch,
-    /// Not the key's signature.
+    /// The signature does not verify with the key.
     #[error("the signature does not verify with the key")]
     Forged,
 }

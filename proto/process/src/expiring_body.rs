@@ -1,5 +1,6 @@
-//! The body of an answer that is held in memory until its client has taken it: for a bounded time, and only while the
-//! memory is not needed for others. A client that does not read is not asked about: the body is emptied from without.
+//! A response body that expires: its memory is released when the client has read it, when its time is over, or when the
+//! memory is needed for other clients. hyper does not poll the body of a client that does not read, so that a separate
+//! future empties it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,38 +15,39 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::memory::HeldMemory;
+use crate::memory::MemoryReservation;
 
-/// The bytes that are handed over at a time: what is handed over is not counted any more.
+/// The size of a frame, in bytes. Frames passed to hyper are no longer counted.
 const PIECE: usize = 16 * 1024;
 
-/// The body of an answer, sent piece by piece.
+/// A response body in memory that expires if the client does not read it.
 #[derive(Debug)]
-pub struct AnswerBody {
-    rest: Rest,
-    /// Tells the guard that the memory is free, by being dropped.
+pub struct ExpiringBody {
+    rest: UnsentBytes,
+    /// Notifies the guard, by being dropped, that the memory is free.
     _ended: oneshot::Sender<Infallible>,
 }
 
-/// The part that is not handed over yet; `None` once it is lost.
+/// The part of the body that is not sent yet; `None` if it has expired.
 #[derive(Debug, Clone)]
-struct Rest(Arc<Mutex<Option<Bytes>>>);
+struct UnsentBytes(Arc<Mutex<Option<Bytes>>>);
 
-/// An answer's memory was needed for others, or its client took too long.
+/// A response body that expired, because its memory was needed or the client was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the answer was not read in time")]
-pub struct AnswerLostError;
+#[error("the response was not read in time")]
+pub struct BodyExpiredError;
 
-impl AnswerBody {
-    /// Returns the body of an answer that may take `limit` to be read, and its guard, to be run beside it: that holds
-    /// `memory` for it until it ends, or drops the rest of it.
+impl ExpiringBody {
+    /// Makes a body that expires after `limit`, and its guard, which must be run concurrently. The guard holds `memory`
+    /// until
+    /// the body ends, and drops the rest of the body when it expires.
     pub fn new(
         bytes: Bytes,
-        mut memory: HeldMemory,
+        mut memory: MemoryReservation,
         limit: Duration,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         memory.grow(bytes.len());
-        let rest = Rest(Arc::new(Mutex::new(Some(bytes))));
+        let rest = UnsentBytes(Arc::new(Mutex::new(Some(bytes))));
         let (sender, mut ended) = oneshot::channel();
         let body = Self { rest: rest.clone(), _ended: sender };
         let guard = async move {
@@ -60,23 +62,23 @@ impl AnswerBody {
     }
 }
 
-impl Rest {
+impl UnsentBytes {
     fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ExpiringBody {
     type Data = Bytes;
-    type Error = AnswerLostError;
+    type Error = BodyExpiredError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerLostError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyExpiredError>>> {
         let mut rest = self.rest.lock();
         Poll::Ready(match &mut *rest {
-            None => Some(Err(AnswerLostError)),
+            None => Some(Err(BodyExpiredError)),
             Some(rest) if rest.is_empty() => None,
             Some(rest) => {
                 let piece = rest.split_to(rest.len().min(PIECE));
@@ -108,14 +110,14 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
     const ALL: usize = 1024 * 1024;
 
-    fn held(memory: &NetworkMemory, network: u8) -> HeldMemory {
+    fn held(memory: &NetworkMemory, network: u8) -> MemoryReservation {
         memory.of([192, 0, network, 1].into())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_goes_out_piece_by_piece_and_gives_its_memory_back() {
+    async fn a_body_is_sent_in_frames_and_releases_its_memory() {
         let memory = NetworkMemory::new(ALL);
-        let (mut body, guard) = AnswerBody::new(vec![7; PIECE + 1].into(), held(&memory, 1), LIMIT);
+        let (mut body, guard) = ExpiringBody::new(vec![7; PIECE + 1].into(), held(&memory, 1), LIMIT);
         let mut guard = std::pin::pin!(guard);
         assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
@@ -127,16 +129,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_read_is_lost_to_others_or_in_time() {
+    async fn an_unread_body_expires_for_others_or_after_its_time() {
         let memory = NetworkMemory::new(ALL);
-        let (mut slow, guard) = AnswerBody::new(vec![7; ALL].into(), held(&memory, 1), LIMIT);
-        let (mut fast, _other) = AnswerBody::new(vec![7; ALL / 2].into(), held(&memory, 2), LIMIT);
+        let (mut slow, guard) = ExpiringBody::new(vec![7; ALL].into(), held(&memory, 1), LIMIT);
+        let (mut fast, _other) = ExpiringBody::new(vec![7; ALL / 2].into(), held(&memory, 2), LIMIT);
         guard.await;
-        assert_eq!(slow.frame().await.unwrap().unwrap_err(), AnswerLostError);
+        assert_eq!(slow.frame().await.unwrap().unwrap_err(), BodyExpiredError);
         assert!(fast.frame().await.unwrap().is_ok());
         let began = tokio::time::Instant::now();
-        let (mut late, guard) = AnswerBody::new(vec![7; 1].into(), held(&memory, 3), LIMIT);
+        let (mut late, guard) = ExpiringBody::new(vec![7; 1].into(), held(&memory, 3), LIMIT);
         guard.await;
-        assert_eq!((began.elapsed(), late.frame().await.unwrap().unwrap_err()), (LIMIT, AnswerLostError));
+        assert_eq!((began.elapsed(), late.frame().await.unwrap().unwrap_err()), (LIMIT, BodyExpiredError));
     }
 }

@@ -1,4 +1,4 @@
-//! A stream of HTTP/1 answers whose heads can be read in one way only, and that say what is wrong with one that cannot.
+//! A stream of HTTP/1 responses that rejects ambiguous heads and reports the violated rule.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -11,85 +11,85 @@ use memchr::{memchr, memchr2};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::line::{Line, Whole};
+use super::line::{CompleteLine, Line};
 
-/// The longest part of a field's name that an error shows.
+/// The maximum length of a field's name in an error, in bytes.
 const SHOWN: usize = 64;
 
-/// A stream that a client reads HTTP/1 answers from.
+/// A stream from which a client reads HTTP/1 responses.
 #[derive(Debug)]
-pub struct StrictAnswers<I> {
+pub struct StrictResponses<I> {
     io: I,
-    heads: AnswerHeads,
-    place: Place,
+    heads: ResponseHeads,
+    place: ResponsePosition,
     line: Line,
 }
 
-/// The heads of the answers that come by one connection. Clones are of the same connection.
+/// The state of the response heads of one connection. Clones share the state.
 #[derive(Debug, Clone, Default)]
-pub struct AnswerHeads(Arc<Shared>);
+pub struct ResponseHeads(Arc<ResponseHeadsInner>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ResponseHeadsInner {
     is_awaited: AtomicBool,
     error: OnceLock<HeadError>,
 }
 
-/// The reason why the head of an answer is refused.
+/// The reason that a response head was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct HeadError {
-    /// The rule that a line broke.
+    /// The rule that a line violates.
     pub fault: HeadFault,
     /// The beginning of the field's name, escaped; empty if the line has none.
     pub field: Box<str>,
 }
 
-/// A rule of RFC 9112 for the lines of a head that a line breaks.
+/// A violated rule of RFC 9112 for the lines of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadFault {
-    /// An end in LF alone (§2.2).
+    /// The line ends in a bare LF (RFC 9112 §2.2).
     LineEnd,
-    /// A continuation of the line before (§5.2).
+    /// The line continues the previous one (RFC 9112 §5.2).
     Fold,
-    /// No name, or white space before its colon (§5.1).
+    /// The line has no field name, or white space before its colon (RFC 9112 §5.1).
     Name,
-    /// A NUL or a CR (RFC 9110 §5.5).
+    /// The line contains a NUL or a CR (RFC 9110 §5.5).
     Control,
 }
 
-/// The place of the next byte of a head.
+/// The position of the next byte within a response head.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
+enum ResponsePosition {
     /// In the status line.
     #[default]
     Status,
-    /// In the fields; of an informational answer (1xx), which another one follows.
+    /// In the fields. Another head follows an interim response (1xx).
     Fields { is_interim: bool },
 }
 
-impl<I> StrictAnswers<I> {
-    /// Reads the answers that `heads` awaits.
+impl<I> StrictResponses<I> {
+    /// Makes a stream that scans the responses awaited by `heads`.
     #[must_use]
-    pub fn new(io: I, heads: AnswerHeads) -> Self {
-        Self { io, heads, place: Place::default(), line: Line::default() }
+    pub fn new(io: I, heads: ResponseHeads) -> Self {
+        Self { io, heads, place: ResponsePosition::default(), line: Line::default() }
     }
 }
 
-impl AnswerHeads {
-    /// Takes note that a request is about to be sent: the next byte to come is the first of its answer.
+impl ResponseHeads {
+    /// Announces that a request is about to be sent, so that the next byte is the first of its response.
     pub fn wait(&self) {
         self.0.is_awaited.store(true, Relaxed);
     }
 
-    /// Returns what was wrong with a head. That head was refused, and was the last one.
+    /// Returns the error of a rejected head, which was the last one of the connection.
     #[must_use]
     pub fn error(&self) -> Option<&HeadError> {
         self.0.error.get()
     }
 }
 
-impl<I> StrictAnswers<I> {
-    /// Follows bytes of a head, and spoils it at a line that breaks a rule.
+impl<I> StrictResponses<I> {
+    /// Scans bytes of a head, and invalidates it at a line that violates a rule.
     fn scan(&mut self, mut bytes: &mut [u8]) {
         let Self { heads, place, line, .. } = self;
         while !bytes.is_empty() {
@@ -104,7 +104,7 @@ impl<I> StrictAnswers<I> {
             }
             line.clear();
             let Ok(Some(next)) = next else {
-                *place = Place::default();
+                *place = ResponsePosition::default();
                 return heads.0.is_awaited.store(false, Relaxed);
             };
             *place = next;
@@ -113,14 +113,14 @@ impl<I> StrictAnswers<I> {
     }
 }
 
-impl Place {
-    /// Returns the place behind a line; `None` behind the head of a final answer.
-    fn after(self, line: &Whole<'_>) -> Result<Option<Self>, HeadFault> {
+impl ResponsePosition {
+    /// Returns the position after a line; `None` after the head of a final response.
+    fn after(self, line: &CompleteLine<'_>) -> Result<Option<Self>, HeadFault> {
         if !line.has_cr {
             return Err(HeadFault::LineEnd);
         }
         match self {
-            // Leading empty lines are passed over.
+            // Leading empty lines are skipped.
             Self::Status if line.text.is_empty() => Ok(Some(Self::Status)),
             Self::Status => {
                 let status = line.text.get(9..12).unwrap_or_default();
@@ -133,8 +133,8 @@ impl Place {
     }
 }
 
-/// Checks what two readers may read in two ways. The parser refuses other characters that a line must not have.
-fn check_field(line: &Whole<'_>) -> Result<(), HeadFault> {
+/// Checks for ambiguities between parsers. hyper's parser rejects all other invalid characters.
+fn check_field(line: &CompleteLine<'_>) -> Result<(), HeadFault> {
     if line.text.first().is_some_and(is_space) {
         return Err(HeadFault::Fold);
     }
@@ -154,14 +154,14 @@ fn is_space(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn name(line: &Whole<'_>) -> Box<str> {
+fn name(line: &CompleteLine<'_>) -> Box<str> {
     let name = line.text.split(|byte| *byte == b':').next().filter(|name| name.len() < line.text.len());
     let name = name.unwrap_or_default();
     name.get(..SHOWN).unwrap_or(name).escape_ascii().to_string().into()
 }
 
 impl HeadFault {
-    /// Returns the label of a refused answer.
+    /// Returns the metric label of the violated rule.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -192,7 +192,7 @@ impl fmt::Display for HeadError {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for StrictAnswers<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for StrictResponses<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -204,7 +204,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for StrictAnswers<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for StrictAnswers<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for StrictResponses<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
     }
@@ -236,12 +236,12 @@ mod tests {
 
     /// Scans `text` in reads of `size` bytes; returns what a client reads, the error, and whether more is awaited.
     fn scanned(text: &[u8], size: usize) -> (Vec<u8>, Option<HeadError>, bool) {
-        let heads = AnswerHeads::default();
+        let heads = ResponseHeads::default();
         heads.wait();
-        let (mut answers, mut bytes) = (StrictAnswers::new((), heads.clone()), text.to_vec());
+        let (mut responses, mut bytes) = (StrictResponses::new((), heads.clone()), text.to_vec());
         for piece in bytes.chunks_mut(size) {
             if heads.0.is_awaited.load(Relaxed) {
-                answers.scan(piece);
+                responses.scan(piece);
             }
         }
         (bytes, heads.error().cloned(), heads.0.is_awaited.load(Relaxed))
@@ -250,7 +250,7 @@ mod tests {
     const SIZES: [usize; 6] = [1, 2, 3, 7, 200, 4096];
 
     #[test]
-    fn a_line_that_breaks_a_rule_is_named_and_spoiled() {
+    fn a_line_that_violates_a_rule_is_reported_and_invalidated() {
         use HeadFault::{Control, Fold, LineEnd, Name};
         for (text, fault, field) in [
             ("HTTP/1.1 200 OK\nA: b\r\n\r\n", LineEnd, ""),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_passes_as_it_is() {
+    fn valid_responses_and_content_pass_unchanged() {
         let long = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n\n", "y".repeat(1000));
         for text in [
             "HTTP/1.1 200\r\n\r\n\n\n",
