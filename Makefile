@@ -48,7 +48,7 @@ fuzz:
 	        target/fuzz/corpora/$$target tests/fuzz/corpora/$$target || exit 1; \
 	done
 
-# The stories run the binaries, so these are built first.
+# The scenarios run the binaries, so these are built first.
 test: needs interop build
 	$(CARGO) test --workspace --locked
 
@@ -71,7 +71,7 @@ graph:
 	@mkdir -p target && GRAPH=$(CURDIR)/target/graph.txt \
 	    $(CARGO) test -q -p webgateway-tests --locked --test layers every_crate_has_a_graph >&2 && cat target/graph.txt
 
-# Writes the lists of what the house rules still allow anew: tests/tests/layers/*.txt, but for the known circles.
+# Rewrites the lists of findings that the house rules still allow, tests/tests/layers/*.txt, except the known cycles.
 baselines:
 	UPDATE=1 $(CARGO) test -q -p webgateway-tests --locked --test layers
 
@@ -79,20 +79,20 @@ audit:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \
 	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
 
-# Clients of other people, that the API must understand. Where python3 or node is missing, their stories are left out.
+# Clients of other people, that the API must understand. Where python3 or node is missing, their scenarios are left out.
 # What is complete says what it was installed for, so that another list is installed anew.
 interop:
 	@mkdir -p target/interop && cp tests/interop/*.mjs tests/interop/package.json tests/interop/requirements.txt target/interop/
 	@cd target/interop && if cmp -s requirements.txt venv/complete; then :; \
 	elif rm -rf venv && python3 -m venv venv 2>/dev/null && venv/bin/pip -q --disable-pip-version-check install \
 	    -r requirements.txt; then cp requirements.txt venv/complete; \
-	else rm -rf venv; echo "the story of the Python client is left out: it needs python3-venv and PyPI"; fi
+	else rm -rf venv; echo "the scenario of the Python client is left out: it needs python3-venv and PyPI"; fi
 	@cd target/interop && if cmp -s package.json node_modules/complete; then :; \
 	elif command -v npm >/dev/null && rm -rf node_modules && npm install --silent --no-audit --no-fund; \
 	then cp package.json node_modules/complete; \
-	else rm -rf node_modules; echo "the stories of the Node clients are left out: they need npm and its registry"; fi
+	else rm -rf node_modules; echo "the scenarios of the Node clients are left out: they need npm and its registry"; fi
 
-# The stories put addresses on a loopback of their own with `ip`, and get certificates from `pebble`.
+# The scenarios put addresses on a loopback of their own with `ip`, and get certificates from `pebble`.
 needs:
 	@for need in ip:iproute2 pebble:pebble script:bsdutils; do \
 	    command -v "$${need%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \

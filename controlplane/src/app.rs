@@ -1,13 +1,13 @@
-//! The composition: bind everything, then build, then run. Nobody imports this.
+//! The composition of the process: it binds the sockets, builds the parts and runs them. No other module imports it.
 
-use std::io;
+mod error;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -15,113 +15,58 @@ use tracing::info;
 use webgateway_dns::{DnsMetrics, QuestionFilter};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
-    watch_reload,
+    Application, Inherited, ProcessMetrics, Readiness, Stop, Tasks, Watchdog, notify, signals, watch_reload,
 };
 use webgateway_proto::feed::Settings;
-use webgateway_seal::{SecretKey, SecretKeyError};
+use webgateway_seal::SecretKey;
 
+pub use self::error::AppError;
 use crate::api::{Api, ApiParts};
 use crate::certs::account::AcmeAccounts;
 use crate::certs::acme::Ca;
-use crate::certs::https::HttpsError;
-use crate::certs::internal::{InternalCa, InternalCaError};
+use crate::certs::internal::InternalCa;
 use crate::certs::issuer::{AcmeIssuer, AcmeIssuerParts, Issuer};
 use crate::certs::order::Orders;
 use crate::certs::reconciler::{CertificateReconciler, CertificateReconcilerParts, PassError};
 use crate::certs::solver::Solver;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
-use crate::dns::resolver::ResolverError;
 use crate::dns::responder::ZoneResponder;
 use crate::dns::txt::TxtSet;
-use crate::dns::zone::{Zone, ZoneError};
+use crate::dns::zone::Zone;
 use crate::domain::{Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
-use crate::feed::enrolment::{Enrolment, attempts};
+use crate::feed::enrolment::{Enrolment, join_rate_limit};
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{FeedService, Remote, Timeouts};
-use crate::handlers::{calls, questions};
-use crate::keys::{KeyStore, KeyStoreError};
-use crate::live::{LiveParts, LivePreflight, ReloadError};
+use crate::feed::server::{FeedService, RemoteAccess, Timeouts};
+use crate::handlers::{api_calls, dns_messages};
+use crate::keys::KeyStore;
+use crate::live::{LiveParts, SharedPreflightChecker};
 use crate::metrics::Metrics;
-use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
+use crate::pki::authority::NodeAuthority;
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
-use crate::sockets::{ListenError, SOCKETS, Sockets, follow_addresses, listeners_at};
-use crate::store::{OpenError, Store, StoreError};
+use crate::sockets::{SOCKETS, Sockets, follow_addresses, listeners_at};
+use crate::store::Store;
 use crate::suspensions::SuspensionReconciler;
 use crate::tickets::{TicketKeyError, TicketKeyRotation};
 
-/// The time for open connections to end.
+/// The time that open connections have to end after the process began to stop.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// The process cannot start, or stopped.
-#[derive(Debug, Error)]
-pub enum AppError {
-    /// A socket cannot be had.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The CA of the nodes cannot be had.
-    #[error(transparent)]
-    Authority(#[from] NodeAuthorityError),
-    /// The base domain leaves no room for its zone.
-    #[error(transparent)]
-    Zone(#[from] ZoneError),
-    /// The key that seals private keys cannot be had.
-    #[error(transparent)]
-    SecretKey(#[from] SecretKeyError),
-    /// The local CA cannot be had.
-    #[error(transparent)]
-    Ca(#[from] InternalCaError),
-    /// There is no way to speak with a CA.
-    #[error("`local_acme_root`, `acme.fallback`: {0}")]
-    Https(#[from] HttpsError),
-    /// There is no way to ask the DNS.
-    #[error(transparent)]
-    Resolver(#[from] ResolverError),
-    /// The base domain has no certificate.
-    #[error("the first certificates: {0}")]
-    Certificates(#[from] PassError),
-    /// There are no session ticket keys.
-    #[error(transparent)]
-    Tickets(#[from] TicketKeyError),
-    /// The database cannot be read.
-    #[error("cannot read what the nodes are to hold: {0}")]
-    Catalog(#[from] StoreError),
-    /// The database cannot be opened.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The public keys cannot be had.
-    #[error(transparent)]
-    Keys(#[from] KeyStoreError),
-    /// A configuration cannot be taken while the process runs.
-    #[error(transparent)]
-    Reload(#[from] ReloadError),
-    /// The system refuses signals.
-    #[error("cannot watch for signals: {0}")]
-    Signals(io::Error),
-    /// An essential task ended.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-    /// The start was interrupted.
-    #[error("the start was interrupted")]
-    Interrupted,
-}
-
-/// A process that has everything it needs and is not running yet.
+/// The process after its start, before its tasks run.
 pub struct App {
     sockets: Sockets,
     api: Api,
     live: LiveParts,
-    answers: ZoneResponder,
+    responder: ZoneResponder,
     nodes: Nodes,
     listeners: GatewayListeners,
     members: Members,
-    remote: Option<Remote>,
+    remote: Option<RemoteAccess>,
     catalog: Catalog,
     loader: Loader,
     certificates: CertificateReconciler,
@@ -153,7 +98,7 @@ impl Application for App {
         Builder::new_multi_thread()
     }
 
-    /// Binds every listener, opens the store, sees to the first certificates and reads what the nodes shall hold.
+    /// Binds every listener, opens the store, obtains the first certificates and loads the catalog.
     async fn bind(config: Config, inherited: Inherited) -> Result<Self, AppError> {
         let sockets = Sockets::open(&config, inherited).await?;
         let zone = Zone::new(&config.base_domain)?;
@@ -165,41 +110,38 @@ impl Application for App {
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
         let keys = KeyStore::open(&config.live.keys)?;
-        let (challenges, values) = (Challenges::new(store.clone()), TxtSet::new());
+        let (challenges, txt_set) = (Challenges::new(store.clone()), TxtSet::new());
         let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
         let base = config.base_domain.clone();
-        let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
+        let solver = Solver::new(base, txt_set.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
-        let preflight = preflight(&config, &zone)?;
+        let preflight = preflight_checker(&config, &zone)?;
         let issuer = issuer(&config, context, preflight.as_ref(), solver).await?;
-        let mut certificates = certificates(&config, context, issuer);
-        certificates.pass().await?;
-        let mut tickets =
-            TicketKeyRotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
-        tickets.pass().await?;
+        let certificates = certificate_reconciler(&config, context, issuer).await?;
+        let tickets = ticket_key_rotation(&config, context).await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
-        let known = Known { nodes: &nodes, listeners: &listeners, authority: &authority };
-        let domain = domain(&config, store.clone(), keys.clone(), known);
+        let parts = DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority };
+        let domain = domain(&config, store.clone(), keys.clone(), parts);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
         let mut suspensions = SuspensionReconciler::new(domain.clone());
-        // Before the catalog is read: who comes back is in it.
+        // Before the catalog is loaded, so that it has the routes of users whose suspension has ended.
         suspensions.pass().await?;
         let loader = loader(&config, context, &listeners, challenges);
         let catalog = loader.load().await?;
         let members = Members::new(Clock::system());
         members.load(&store).await?;
-        let remote = remote(&config, &store, &members, &authority)?;
+        let remote = remote_access(&config, &store, &members, &authority)?;
         let live = LiveParts { quotas: domain.quotas.clone(), keys, preflight };
         let (stop, required) = (tasks.stop().clone(), config.rpc_require);
         let api = Api::new(ApiParts { domain, metrics: metrics.clone(), stop, required });
-        let answers = ZoneResponder::new(zone, values, QuestionFilter::new(dns));
+        let responder = ZoneResponder::new(zone, txt_set, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
             live,
-            answers,
+            responder,
             nodes,
             listeners,
             members,
@@ -239,21 +181,21 @@ impl Application for App {
             nodes: self.nodes,
             listeners: self.listeners,
             members: self.members,
-            calls: calls(self.api.clone()),
-            questions: questions(self.answers.clone()),
+            api: api_calls(self.api.clone()),
+            dns: dns_messages(self.responder.clone()),
             tasks: tasks.clone(),
             timeouts: Timeouts::default(),
-            garbage: self.metrics.feed_protocol_errors.clone(),
+            protocol_errors: self.metrics.feed_protocol_errors.clone(),
         };
         tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));
-        tasks.essential("dns", self.sockets.dns.serve(self.answers, stop()));
+        tasks.essential("dns", self.sockets.dns.serve(self.responder, stop()));
         let reconciler = reconcile::run("certificates", self.certificates, changed, stop());
         tasks.essential("certificates", reconciler);
-        // Nothing but time changes them; the sender stays, or that would be an end.
-        let (_poke, never) = watch::channel(0);
+        // Only time changes ticket keys. The sender must live, because its end would end the reconciler.
+        let (_changes, never) = watch::channel(0);
         tasks.essential("ticket keys", reconcile::run("ticket keys", self.tickets, never, stop()));
-        let ends = reconcile::run("suspensions", self.suspensions, self.suspended, stop());
-        tasks.essential("suspensions", ends);
+        let suspensions = reconcile::run("suspensions", self.suspensions, self.suspended, stop());
+        tasks.essential("suspensions", suspensions);
         tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
         info!(%rpc, %dns, %admin, "ready");
         notify::ready();
@@ -264,15 +206,15 @@ impl Application for App {
     }
 }
 
-/// Returns the status of the process, in one line for `systemctl status`.
+/// Returns a function that formats the status of the process in one line, for `systemctl status`.
 fn status(catalog: watch::Receiver<Catalog>, nodes: Gauge, stop: Stop) -> impl Fn() -> String {
     move || {
-        let doing = if stop.is_stopping() { "stopping" } else { "serving" };
-        format!("{doing}: version {}, {} nodes", catalog.borrow().version(), nodes.get())
+        let state = if stop.is_stopping() { "stopping" } else { "serving" };
+        format!("{state}: version {}, {} nodes", catalog.borrow().version(), nodes.get())
     }
 }
 
-/// The store, and what is needed to use it.
+/// The store, the key that encrypts its secrets, and its metrics.
 #[derive(Clone, Copy)]
 struct StoreContext<'a> {
     store: &'a Store,
@@ -280,20 +222,22 @@ struct StoreContext<'a> {
     metrics: &'a Metrics,
 }
 
-/// Makes the preflight that CAs over ACME need; the internal one needs none.
-fn preflight(config: &Config, zone: &Zone) -> Result<Option<LivePreflight>, AppError> {
-    let make = || LivePreflight::new(&config.live.lookup, zone.clone(), config.base_domain.clone());
+/// Creates the preflight checker for ACME CAs. The internal CA needs none.
+fn preflight_checker(config: &Config, zone: &Zone) -> Result<Option<SharedPreflightChecker>, AppError> {
+    let make =
+        || SharedPreflightChecker::new(&config.live.preflight, zone.clone(), config.base_domain.clone());
     Ok((!config.cas.is_empty()).then(make).transpose()?)
 }
 
+/// Creates the issuer: the ACME CAs, or the internal CA if there are none.
 async fn issuer(
     config: &Config,
     context: StoreContext<'_>,
-    preflight: Option<&LivePreflight>,
+    preflight: Option<&SharedPreflightChecker>,
     solver: Solver,
 ) -> Result<Issuer, AppError> {
     let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
-    let Some(preflight) = preflight.map(LivePreflight::current) else {
+    let Some(preflight) = preflight.map(SharedPreflightChecker::current) else {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
     };
@@ -304,16 +248,33 @@ async fn issuer(
     Ok(Issuer::Acme(AcmeIssuer::new(AcmeIssuerParts { cas, orders, preflight, metrics: metrics.clone() })))
 }
 
-fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> CertificateReconciler {
-    let StoreContext { store, key, metrics } = context;
-    CertificateReconciler::new(CertificateReconcilerParts {
+/// Creates the reconciler of certificates and runs its first pass.
+async fn certificate_reconciler(
+    config: &Config,
+    StoreContext { store, key, metrics }: StoreContext<'_>,
+    issuer: Issuer,
+) -> Result<CertificateReconciler, PassError> {
+    let mut reconciler = CertificateReconciler::new(CertificateReconcilerParts {
         store: store.clone(),
         key: Arc::clone(key),
         issuer,
         base: config.base_domain.clone(),
         clock: Clock::system(),
         metrics: metrics.clone(),
-    })
+    });
+    reconciler.pass().await?;
+    Ok(reconciler)
+}
+
+/// Creates the rotation of session ticket keys and runs its first pass.
+async fn ticket_key_rotation(
+    config: &Config,
+    StoreContext { store, key, .. }: StoreContext<'_>,
+) -> Result<TicketKeyRotation, TicketKeyError> {
+    let (store, key) = (store.clone(), Arc::clone(key));
+    let mut rotation = TicketKeyRotation::new(store, key, Clock::system(), config.ticket_rotation);
+    rotation.pass().await?;
+    Ok(rotation)
 }
 
 fn loader(
@@ -338,13 +299,13 @@ fn loader(
     }
 }
 
-/// Makes what remote nodes need, if there is an address for them.
-fn remote(
+/// Creates the parts that serve remote nodes, if there is a listener for them.
+fn remote_access(
     config: &Config,
     store: &Store,
     members: &Members,
     authority: &NodeAuthority,
-) -> Result<Option<Remote>, AppError> {
+) -> Result<Option<RemoteAccess>, AppError> {
     if !config.feed.is_remote() {
         return Ok(None);
     }
@@ -355,21 +316,22 @@ fn remote(
         members: members.clone(),
         clock,
         lifetime: time::Duration::seconds(lifetime.cast_signed()),
-        attempts: attempts(),
+        rate_limit: join_rate_limit(),
     };
-    Ok(Some(Remote { tls: server::config(authority, clock)?, enrolment }))
+    Ok(Some(RemoteAccess { tls: server::config(authority, clock)?, enrolment }))
 }
 
-/// The facts about nodes that the rules need.
-struct Known<'a> {
+/// The parts of the domain that are about nodes.
+struct DomainParts<'a> {
     nodes: &'a Nodes,
     listeners: &'a GatewayListeners,
     authority: &'a NodeAuthority,
 }
 
-fn domain(config: &Config, store: Store, keys: KeyStore, known: Known<'_>) -> Domain {
-    let Known { nodes, listeners, authority } = known;
-    let told = || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
+fn domain(config: &Config, store: Store, keys: KeyStore, parts: DomainParts<'_>) -> Domain {
+    let DomainParts { nodes, listeners, authority } = parts;
+    let invitations =
+        || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
         store,
         keys,
@@ -378,7 +340,7 @@ fn domain(config: &Config, store: Store, keys: KeyStore, known: Known<'_>) -> Do
         hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),
-        invitations: config.feed.is_remote().then(told),
+        invitations: config.feed.is_remote().then(invitations),
         quotas: Quotas::new(config.live.quotas),
         suspensions: watch::Sender::new(0),
         clock: Clock::system(),

@@ -1,4 +1,4 @@
-//! The configuration: what the keys mean, and what this build refuses.
+//! The validated configuration of the controlplane.
 
 mod acme;
 mod feed;
@@ -21,7 +21,7 @@ pub(crate) use self::keys::{KeySource, KeyUri, KeyUriError};
 pub(crate) use self::settings::Settings;
 use self::settings::{CertificateModule, KEYS, KeyModule, PubKeyStore, StorageModule};
 
-/// The program and its keys.
+/// The program and its configuration keys.
 pub(crate) const PROGRAM: Program = Program {
     name: "webgateway-controlplane",
     about: "Owns the routes, users and certificates of a webgateway and tells them to its dataplanes",
@@ -29,30 +29,30 @@ pub(crate) const PROGRAM: Program = Program {
     verbs: &[],
 };
 
-/// A configuration that can be run.
+/// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The operator's domain.
+    /// The gateway's base domain.
     pub base_domain: Host,
-    /// The key that may do everything.
+    /// The id of the admin's key.
     pub admin_id: KeyId,
-    /// The log level, or directives.
+    /// The log level, or log directives.
     pub log_level: String,
-    /// The time for which changes are gathered before they are published.
+    /// The time for which changes are batched before they are published to nodes.
     pub load_delay: Duration,
-    /// The prefixes that backends may be in.
+    /// The prefixes that may contain backends.
     pub allowed_backends: Prefixes,
-    /// Labels below the base domain that no route may have, lower case.
+    /// The labels below the base domain that no route may use, in lower case.
     pub reserved_subdomains: BTreeSet<String>,
-    /// The database.
+    /// The path of the database.
     pub db_path: PathBuf,
-    /// The key that seals private keys.
+    /// The file of the key that encrypts private keys.
     pub secret_key_file: PathBuf,
     /// The address of the API.
     pub rpc_listen: SocketAddr,
-    /// The components that every signature must cover besides.
+    /// The additional components that every signature must cover.
     pub rpc_require: Vec<RequiredComponent>,
-    /// The interval at which the nodes' session ticket keys change.
+    /// The interval at which the nodes' session ticket keys rotate.
     pub ticket_rotation: Duration,
     /// The listeners for dataplanes.
     pub feed: FeedConfig,
@@ -60,95 +60,95 @@ pub struct Config {
     pub dns_listen: SocketAddr,
     /// The address of metrics and probes.
     pub admin_listen: SocketAddr,
-    /// The CAs, the first one first; none means the internal one.
+    /// The ACME CAs in order of preference; empty for the internal CA.
     pub cas: Vec<CaConfig>,
     /// The part that a reload changes, besides the log level.
-    pub live: Live,
+    pub live: LiveConfig,
 }
 
 /// The part of a configuration that a reload changes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Live {
+pub struct LiveConfig {
     /// The source of public keys.
     pub keys: KeySource,
-    /// The default quota of each user; an absent limit is none.
+    /// The default quota of users. `None` is no limit.
     pub quotas: Quota,
-    /// The facts that hosts are looked up by before a CA is asked.
-    pub lookup: Lookup,
+    /// The settings of the preflight check, which looks hosts up in the DNS before a certificate is ordered.
+    pub preflight: PreflightConfig,
 }
 
-/// The facts that hosts are looked up by before a CA is asked.
+/// The settings of the preflight check, which looks hosts up in the DNS before a certificate is ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookup {
-    /// Name servers to ask about hosts; with none, those of the system.
+pub struct PreflightConfig {
+    /// The name servers to query; empty for those of the system.
     pub resolvers: Vec<SocketAddr>,
-    /// The gateway's public addresses; may be none.
+    /// The gateway's public addresses; may be empty.
     pub public_ip: Vec<IpAddr>,
-    /// False if a CA is asked wherever a host leads.
-    pub preflight: bool,
+    /// False if a certificate is ordered even if the check fails.
+    pub is_enforced: bool,
 }
 
-/// Keys that are well-formed and yet cannot be run.
+/// A configuration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// There is no base domain.
+    /// The base domain is missing.
     #[error("`base_domain` is needed: the domain of this gateway, such as gateway.example.com")]
     NoBaseDomain,
-    /// A reserved subdomain is no label.
+    /// A reserved subdomain is not a label.
     #[error("`reserved_subdomains`: `{0}` is not a label below the base domain: {1}")]
-    Reserved(String, InvalidHost),
+    ReservedSubdomain(String, InvalidHost),
     /// The list of prefixes is empty.
-    #[error("`allowed_backends` is empty: no route could lead anywhere; leave it out for 400::/7")]
+    #[error("`allowed_backends` is empty: no route could have a backend; leave it out for 400::/7")]
     NoBackends,
     /// The load delay is too long.
-    #[error("`load_delay` is over 10 s: routes would come too late")]
+    #[error("`load_delay` must be at most 10 s")]
     LoadDelay,
     /// The ticket rotation is out of bounds.
     #[error(
-        "`feed.ticket_rotation` must be from 1 s to 6 h: a stolen key opens the sessions of two rotations"
+        "`feed.ticket_rotation` must be from 1 s to 6 h: a stolen key decrypts the sessions of two intervals"
     )]
     TicketRotation,
-    /// The log level is empty; one that does not parse is found when logging starts.
+    /// The log level is empty. Malformed directives are reported when logging starts.
     #[error("`log_level` is empty: use error, warn, info, debug or trace")]
     LogLevel,
-    /// The feed cannot be run.
+    /// The `[feed]` section is invalid.
     #[error(transparent)]
     Feed(#[from] FeedConfigError),
-    /// A name server is no address.
-    #[error("`dns.resolver`: `{0}` is not an address: use such as 9.9.9.9 or 127.0.0.1:5353")]
+    /// A name server is not an address.
+    #[error("`dns.resolver`: `{0}` is not an address: use one such as 9.9.9.9 or 127.0.0.1:5353")]
     Resolver(String),
     /// A path is empty.
     #[error("`{0}` is empty: a path is needed")]
     EmptyPath(&'static str),
-    /// A CA cannot be used as it is described.
+    /// The configuration of a CA is invalid.
     #[error(transparent)]
     Acme(#[from] AcmeConfigError),
-    /// The key server has no address.
+    /// The URI of the key server is missing.
     #[error("`pub_key_store.uri` is needed with module = \"http\": such as https://keys.example.com/{{id}}")]
     NoKeyUri,
-    /// The key server's address is malformed.
+    /// The URI of the key server is invalid.
     #[error("`pub_key_store.uri`: {0}")]
     KeyUri(#[from] KeyUriError),
-    /// The time is none, or so long that no key could be taken back.
-    #[error("`pub_key_store.ttl` is from 1s to 24h")]
+    /// The TTL of keys is out of bounds. A long one would delay the revocation of keys.
+    #[error("`pub_key_store.ttl` must be from 1s to 24h")]
     KeyTtl,
-    /// A key belongs to another module than the one chosen.
-    #[error("`{key}` belongs to `pub_key_store.module = \"{module}\"`, which was not chosen: leave it out")]
-    Useless {
-        /// The key.
+    /// A configuration key belongs to a module that is not selected.
+    #[error("`{key}` belongs to `pub_key_store.module = \"{module}\"`, which is not selected: leave it out")]
+    UnusedKey {
+        /// The configuration key.
         key: &'static str,
-        /// Its module.
+        /// The module to which it belongs.
         module: &'static str,
     },
 }
 
 impl Settings {
-    /// Returns what the keys mean; refuses what this build cannot do rather than ignoring it.
+    /// Validates the configuration. Returns an error for every key that would have no effect.
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let base_domain = self.base_domain.ok_or(ConfigError::NoBaseDomain)?;
         let cas = match self.certificates.module {
             CertificateModule::Acme => self.acme.resolve(self.local_acme, self.local_acme_root)?,
-            CertificateModule::Internal => self.acme.refuse(self.local_acme, self.local_acme_root)?,
+            CertificateModule::Internal => self.acme.reject_all(self.local_acme, self.local_acme_root)?,
         };
         if self.allowed_backends.iter().next().is_none() {
             return Err(ConfigError::NoBackends);
@@ -181,10 +181,10 @@ impl Settings {
             dns_listen: self.dns.listen,
             admin_listen: self.admin_listen,
             cas,
-            live: Live {
+            live: LiveConfig {
                 keys: keys(self.pub_key_store)?,
                 quotas: self.quotas.into(),
-                lookup: Lookup {
+                preflight: PreflightConfig {
                     resolvers: self
                         .dns
                         .resolver
@@ -192,7 +192,7 @@ impl Settings {
                         .map(|text| resolver(text))
                         .collect::<Result<_, _>>()?,
                     public_ip: self.public_ip,
-                    preflight: self.certificates.preflight,
+                    is_enforced: self.certificates.preflight,
                 },
             },
         })
@@ -206,15 +206,15 @@ impl From<settings::Quotas> for Quota {
 }
 
 fn keys(store: PubKeyStore) -> Result<KeySource, ConfigError> {
-    let useless = |key, module| Err(ConfigError::Useless { key, module });
+    let unused = |key, module| Err(ConfigError::UnusedKey { key, module });
     match store.module {
-        KeyModule::Directory if store.uri.is_some() => useless("pub_key_store.uri", "http"),
-        KeyModule::Directory if store.ttl.is_some() => useless("pub_key_store.ttl", "http"),
+        KeyModule::Directory if store.uri.is_some() => unused("pub_key_store.uri", "http"),
+        KeyModule::Directory if store.ttl.is_some() => unused("pub_key_store.ttl", "http"),
         KeyModule::Directory => {
             let path = store.path.unwrap_or_else(|| "/etc/webgateway/keys".into());
             Ok(KeySource::Directory(present("pub_key_store.path", path)?))
         }
-        KeyModule::Http if store.path.is_some() => useless("pub_key_store.path", "directory"),
+        KeyModule::Http if store.path.is_some() => unused("pub_key_store.path", "directory"),
         KeyModule::Http => {
             let uri = store.uri.ok_or(ConfigError::NoKeyUri)?.parse()?;
             let ttl = store.ttl.unwrap_or(Duration::from_secs(300));
@@ -227,11 +227,11 @@ fn keys(store: PubKeyStore) -> Result<KeySource, ConfigError> {
 }
 
 fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, ConfigError> {
-    let one = |label: &String| match base.child(label) {
+    let parse = |label: &String| match base.child(label) {
         Ok(host) => Ok(host.as_str().split('.').next().unwrap_or_default().to_owned()),
-        Err(error) => Err(ConfigError::Reserved(label.clone(), error)),
+        Err(error) => Err(ConfigError::ReservedSubdomain(label.clone(), error)),
     };
-    labels.iter().map(one).collect()
+    labels.iter().map(parse).collect()
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, ConfigError> {

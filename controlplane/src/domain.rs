@@ -1,9 +1,12 @@
-//! The rules: who may do what to which route. Nothing of HTTP, nothing of SQL, and no type of the API.
+//! The domain rules: authorization, quotas and changes of routes, users, certificates and nodes.
+//!
+//! Nothing here depends on HTTP, SQL or the types of the API.
 
 mod audit;
 mod caller;
 mod certificates;
 mod directory;
+mod error;
 mod explain;
 mod host;
 mod listeners;
@@ -11,7 +14,6 @@ mod lists;
 mod nodes;
 mod page;
 mod quotas;
-mod refusal;
 mod route_status;
 mod routes;
 mod rules;
@@ -22,20 +24,20 @@ pub(crate) use self::audit::{AuditQuery, MAX_RECORDS};
 pub(crate) use self::caller::Caller;
 pub(crate) use self::certificates::{CertificateState, CertificateStatus};
 pub(crate) use self::directory::{
-    AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeReject, NodeStatus, RejectedResource,
+    AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeReject, NodeStatus, RejectedResource,
 };
+pub(crate) use self::error::{DomainError, NodeError, UserError};
 pub(crate) use self::explain::{NodeReport, Problem};
 pub(crate) use self::host::HostPolicy;
-pub(crate) use self::listeners::{GatewayListeners, KnownListeners};
+pub(crate) use self::listeners::{GatewayListeners, ListenerSnapshot};
 pub(crate) use self::lists::ListRoutes;
-pub(crate) use self::nodes::{Invitation, InviteNode, KnownNode, NodeChange};
+pub(crate) use self::nodes::{Invitation, InviteNode, NodeChange, NodeOverview};
 pub(crate) use self::page::{MAX_PAGE, PageRequest};
 pub(crate) use self::quotas::{MutationAllowance, Quotas};
-pub(crate) use self::refusal::{NodeRefusal, Refusal, UserRefusal};
 pub(crate) use self::route_status::{RouteState, RouteStatus};
 pub(crate) use self::routes::{CreateRoute, DeleteRoute, UpdateRoute};
 pub(crate) use self::rules::{Domain, Invitations};
-pub(crate) use self::suspension::{Suspend, UserStanding};
+pub(crate) use self::suspension::{SuspendUser, SuspensionStatus};
 pub(crate) use self::users::{SetQuota, UserOverview};
 
 #[cfg(test)]

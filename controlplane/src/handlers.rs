@@ -1,4 +1,4 @@
-//! The handlers of what comes through a node: API calls, and DNS questions.
+//! The handlers of API calls and DNS messages that nodes forward.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use webgateway_proto::feed::{ApiCall, Question};
 
 use crate::api::{Api, RequestSource};
 use crate::dns::responder::ZoneResponder;
-use crate::feed::server::{CallHandler, QuestionHandler};
+use crate::feed::server::{CallHandler, DnsHandler};
 
-/// Returns the API's handler of calls that come through a node.
-pub(crate) fn calls(api: Api) -> CallHandler {
+/// Returns a handler that passes API calls from nodes to the API.
+pub(crate) fn api_calls(api: Api) -> CallHandler {
     Arc::new(move |call: ApiCall| {
         let api = api.clone();
         Box::pin(async move { api.handle(call.request, RequestSource::Node, call.client).await })
     })
 }
 
-/// Returns the name server's handler of questions that come through a node.
-pub(crate) fn questions(answers: ZoneResponder) -> QuestionHandler {
+/// Returns a handler that passes DNS messages from nodes to the name server.
+pub(crate) fn dns_messages(responder: ZoneResponder) -> DnsHandler {
     Arc::new(move |question: Question| {
-        let answers = answers.clone();
+        let responder = responder.clone();
         let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
         let from = SocketAddr::new(question.client, 0);
-        Box::pin(async move { answers.respond(&question.message, from, transport).await })
+        Box::pin(async move { responder.respond(&question.message, from, transport).await })
     })
 }

@@ -1,4 +1,4 @@
-//! The store of public keys: a directory, or a server.
+//! The store of the callers' public keys: a directory or an HTTP server.
 
 mod directory;
 mod error;
@@ -19,84 +19,85 @@ pub(crate) use self::http::KeyServer;
 use crate::clock::Clock;
 use crate::config::KeySource;
 
-/// A key store. Clones are the same one.
+/// A store of public keys. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct KeyStore(Arc<ArcSwap<Opened>>);
+pub(crate) struct KeyStore(Arc<ArcSwap<OpenKeyStore>>);
 
-/// A key store that is opened and not in use yet.
+/// An open key store with its source.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenKeyStore {
     source: KeySource,
-    kind: Kind,
+    kind: KeyStoreKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum KeyStoreKind {
     Directory(Directory),
     Http(Box<KeyServer>),
 }
 
-/// A key store that cannot be opened.
+/// A key store cannot be opened.
 #[derive(Debug, Error)]
 pub enum KeyStoreError {
-    /// The directory.
+    /// The directory cannot be read.
     #[error("cannot read the key directory {path} (`pub_key_store.path`): {source}")]
     Directory {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system's roots.
+    /// The system's root certificates cannot be used.
     #[error("`pub_key_store.uri`: the system's root certificates cannot be used: {0}")]
     Roots(#[from] rustls::Error),
 }
 
 impl KeyStore {
-    /// Opens what the configuration names.
+    /// Opens the key store that the configuration names.
     pub(crate) fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(Opened::open(source)?))))
+        Ok(Self(Arc::new(ArcSwap::from_pointee(OpenKeyStore::open(source)?))))
     }
 
-    /// Opens what the configuration names now; `None` if it is the source in use, whose answers are kept.
-    pub(crate) fn open_other(&self, source: &KeySource) -> Result<Option<Opened>, KeyStoreError> {
-        if self.0.load().source == *source { Ok(None) } else { Opened::open(source).map(Some) }
+    /// Opens the key store that a new configuration names. Returns `None` if the source is unchanged, so that its cache
+    /// is kept.
+    pub(crate) fn open_if_changed(&self, source: &KeySource) -> Result<Option<OpenKeyStore>, KeyStoreError> {
+        if self.0.load().source == *source { Ok(None) } else { OpenKeyStore::open(source).map(Some) }
     }
 
-    /// Looks for keys there from now on.
-    pub(crate) fn replace(&self, opened: Opened) {
+    /// Replaces the key store in use.
+    pub(crate) fn replace(&self, opened: OpenKeyStore) {
         self.0.store(Arc::new(opened));
     }
 
-    /// The keys of this name; `None` if there are none.
+    /// Returns the public keys of a key id; `None` if there are none.
     pub(crate) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0.load_full().kind {
-            Kind::Directory(directory) => directory.find(id).await,
-            Kind::Http(server) => server.find(id).await,
+            KeyStoreKind::Directory(directory) => directory.find(id).await,
+            KeyStoreKind::Http(server) => server.find(id).await,
         }
     }
 
-    /// The keys of this name, if they may be other ones by now than [`KeyStore::find`] said a moment ago.
-    pub(crate) async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
+    /// Returns newer keys than a preceding [`KeyStore::find`] may have returned from its cache; `None` if there are none.
+    pub(crate) async fn refresh(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0.load_full().kind {
-            // It was read anew.
-            Kind::Directory(_) => Ok(None),
-            Kind::Http(server) => server.find_again(id).await,
+            // A directory has no cache.
+            KeyStoreKind::Directory(_) => Ok(None),
+            KeyStoreKind::Http(server) => server.refresh(id).await,
         }
     }
 }
 
-impl Opened {
+impl OpenKeyStore {
     fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
         let kind = match source {
             KeySource::Directory(path) => {
                 let opened = Directory::open(path.clone());
                 let opened =
                     opened.map_err(|source| KeyStoreError::Directory { path: path.clone(), source })?;
-                Kind::Directory(opened)
+                KeyStoreKind::Directory(opened)
             }
             KeySource::Http { uri, ttl } => {
-                Kind::Http(Box::new(KeyServer::new(uri.clone(), *ttl, Clock::system())?))
+                KeyStoreKind::Http(Box::new(KeyServer::new(uri.clone(), *ttl, Clock::system())?))
             }
         };
         Ok(Self { source: source.clone(), kind })

@@ -1,6 +1,6 @@
-//! webgateway's controlplane: it owns the truth (routes, users, certificates) and tells it to the nodes.
+//! The controlplane of webgateway: it owns the routes, users and certificates, and distributes them to the nodes.
 //!
-//! Leaf first: a module imports only what stands before it.
+//! The modules are in dependency order: a module imports only modules declared before it.
 
 mod config;
 mod metrics;

@@ -1,4 +1,4 @@
-//! The parts that a reload changes while the process runs.
+//! The parts of the running process that a reload of the configuration changes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 use webgateway_proto::model::Host;
 
 use crate::certs::preflight::PreflightChecker;
-use crate::config::{Live, Lookup};
+use crate::config::{LiveConfig, PreflightConfig};
 use crate::dns::resolver::{Resolver, ResolverError};
 use crate::dns::zone::Zone;
 use crate::domain::Quotas;
@@ -15,70 +15,74 @@ use crate::keys::{KeyStore, KeyStoreError};
 
 /// The parts that a reload changes.
 pub(crate) struct LiveParts {
-    /// The default quotas.
+    /// The quotas, whose defaults are configured.
     pub quotas: Quotas,
     /// The store of public keys.
     pub keys: KeyStore,
-    /// The preflight of hosts; the internal CA needs none.
-    pub preflight: Option<LivePreflight>,
+    /// The preflight checker of the ACME CAs; `None` with the internal CA.
+    pub preflight: Option<SharedPreflightChecker>,
 }
 
-/// The preflight of hosts, of which there may be another after a reload.
+/// A preflight checker that a reload can replace. Clones share the current checker.
 #[derive(Clone)]
-pub(crate) struct LivePreflight {
+pub(crate) struct SharedPreflightChecker {
     zone: Zone,
     base: Host,
     current: Arc<ArcSwap<PreflightChecker>>,
 }
 
-/// A configuration cannot be taken while the process runs.
+/// A new configuration cannot be applied to the running process.
 #[derive(Debug, Error)]
 pub enum ReloadError {
-    /// The key store that it names cannot be opened.
+    /// The configured key store cannot be opened.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
-    /// The name servers that it names cannot be asked.
+    /// A resolver for the configured name servers cannot be created.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
 }
 
 impl LiveParts {
-    /// Takes all that a configuration says, or nothing of it.
-    pub(crate) fn apply(&self, live: &Live) -> Result<(), ReloadError> {
-        let keys = self.keys.open_other(&live.keys)?;
-        let preflight = self.preflight.as_ref().map(|preflight| preflight.other(&live.lookup)).transpose()?;
+    /// Applies a configuration completely. Changes nothing if it returns an error.
+    pub(crate) fn apply(&self, live: &LiveConfig) -> Result<(), ReloadError> {
+        let keys = self.keys.open_if_changed(&live.keys)?;
+        let checker = self.preflight.as_ref().map(|shared| shared.build(&live.preflight)).transpose()?;
         if let Some(keys) = keys {
             self.keys.replace(keys);
         }
-        if let (Some(held), Some(preflight)) = (&self.preflight, preflight) {
-            held.current.store(Arc::new(preflight));
+        if let (Some(shared), Some(checker)) = (&self.preflight, checker) {
+            shared.current.store(Arc::new(checker));
         }
         self.quotas.set_defaults(live.quotas);
         Ok(())
     }
 }
 
-impl LivePreflight {
-    /// Makes the preflight of hosts that are not in `zone`, the one of `base`.
-    pub(crate) fn new(lookup: &Lookup, zone: Zone, base: Host) -> Result<Self, ResolverError> {
-        let current = Arc::new(ArcSwap::from_pointee(preflight(lookup, &zone, &base)?));
+impl SharedPreflightChecker {
+    /// Creates a checker for a gateway at `base` that serves the DNS zone `zone`.
+    pub(crate) fn new(config: &PreflightConfig, zone: Zone, base: Host) -> Result<Self, ResolverError> {
+        let current = Arc::new(ArcSwap::from_pointee(build_checker(config, &zone, &base)?));
         Ok(Self { zone, base, current })
     }
 
-    /// Returns the preflight in use, by reference: it may be another one later.
+    /// Returns a shared reference to the current checker, which a reload replaces.
     pub(crate) fn current(&self) -> Arc<ArcSwap<PreflightChecker>> {
         Arc::clone(&self.current)
     }
 
-    fn other(&self, lookup: &Lookup) -> Result<PreflightChecker, ResolverError> {
-        preflight(lookup, &self.zone, &self.base)
+    fn build(&self, config: &PreflightConfig) -> Result<PreflightChecker, ResolverError> {
+        build_checker(config, &self.zone, &self.base)
     }
 }
 
-fn preflight(lookup: &Lookup, zone: &Zone, base: &Host) -> Result<PreflightChecker, ResolverError> {
-    let resolver = Resolver::new(&lookup.resolvers)?;
-    let preflight = PreflightChecker::new(resolver, zone.clone(), base.clone(), &lookup.public_ip);
-    Ok(preflight.with_enforcement(lookup.preflight))
+fn build_checker(
+    config: &PreflightConfig,
+    zone: &Zone,
+    base: &Host,
+) -> Result<PreflightChecker, ResolverError> {
+    let resolver = Resolver::new(&config.resolvers)?;
+    let checker = PreflightChecker::new(resolver, zone.clone(), base.clone(), &config.public_ip);
+    Ok(checker.with_enforcement(config.is_enforced))
 }
 
 #[cfg(test)]
@@ -100,9 +104,9 @@ mod tests {
         parts.keys.find(&name.parse().unwrap()).await.unwrap().is_some()
     }
 
-    async fn leads_here(parts: &LiveParts) -> bool {
-        let preflight = parts.preflight.as_ref().unwrap().current().load_full();
-        matches!(preflight.preflight(&Host::parse(APP).unwrap(), &[]).await, Preflight::Ready(_))
+    async fn passes_preflight(parts: &LiveParts) -> bool {
+        let checker = parts.preflight.as_ref().unwrap().current().load_full();
+        matches!(checker.preflight(&Host::parse(APP).unwrap(), &[]).await, Preflight::Ready(_))
     }
 
     fn folder(dir: &Path, name: &str) -> KeySource {
@@ -114,38 +118,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_of_a_configuration_is_taken_or_nothing() {
+    async fn a_configuration_is_applied_completely_or_not_at_all() {
         let dir = TempDir::new().unwrap();
         let base = Host::parse("gw.example").unwrap();
         let addresses: [&[ZoneEntry]; 2] = [&[(APP, "A", "192.0.2.1")], &[(APP, "A", "192.0.2.2")]];
-        let names =
+        let name_servers =
             [serve(&[("example.org", addresses[0])]).await, serve(&[("example.org", addresses[1])]).await];
-        let lookup = |server: usize, public_ip: &str, preflight| Lookup {
-            resolvers: vec![names[server].address],
+        let config = |server: usize, public_ip: &str, is_enforced| PreflightConfig {
+            resolvers: vec![name_servers[server].address],
             public_ip: vec![public_ip.parse().unwrap()],
+            is_enforced,
+        };
+        let live = |keys: &KeySource, preflight| LiveConfig {
+            keys: keys.clone(),
+            quotas: Quota::default(),
             preflight,
         };
-        let live = |keys: &KeySource, lookup| Live { keys: keys.clone(), quotas: Quota::default(), lookup };
         let [one, two] = ["one", "two"].map(|name| folder(dir.path(), name));
         let parts = LiveParts {
             quotas: Quotas::default(),
             keys: KeyStore::open(&one).unwrap(),
             preflight: Some(
-                LivePreflight::new(&lookup(0, "192.0.2.1", true), Zone::new(&base).unwrap(), base).unwrap(),
+                SharedPreflightChecker::new(&config(0, "192.0.2.1", true), Zone::new(&base).unwrap(), base)
+                    .unwrap(),
             ),
         };
-        assert!(leads_here(&parts).await && has_key(&parts, "one.pub").await);
+        assert!(passes_preflight(&parts).await && has_key(&parts, "one.pub").await);
         let missing = KeySource::Directory(dir.path().join("missing"));
-        assert!(parts.apply(&live(&missing, lookup(1, "192.0.2.1", true))).is_err());
-        assert!(leads_here(&parts).await && has_key(&parts, "one.pub").await, "nothing of it");
-        for (lookup, expected) in [
-            (lookup(1, "192.0.2.1", true), false),
-            (lookup(1, "192.0.2.2", true), true),
-            (lookup(0, "192.0.2.2", true), false),
-            (lookup(0, "192.0.2.2", false), true),
+        assert!(parts.apply(&live(&missing, config(1, "192.0.2.1", true))).is_err());
+        assert!(passes_preflight(&parts).await && has_key(&parts, "one.pub").await, "nothing was applied");
+        for (preflight, expected) in [
+            (config(1, "192.0.2.1", true), false),
+            (config(1, "192.0.2.2", true), true),
+            (config(0, "192.0.2.2", true), false),
+            (config(0, "192.0.2.2", false), true),
         ] {
-            parts.apply(&live(&two, lookup.clone())).unwrap();
-            assert_eq!(leads_here(&parts).await, expected, "{lookup:?}");
+            parts.apply(&live(&two, preflight.clone())).unwrap();
+            assert_eq!(passes_preflight(&parts).await, expected, "{preflight:?}");
         }
         assert!(has_key(&parts, "two.pub").await && !has_key(&parts, "one.pub").await);
     }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use webgateway_controlplane::app::App;
 
-/// Gives back what the first load and each full sync took; with a million routes that is most of the memory.
+/// An allocator that returns the memory of the first load and of full syncs to the system. With a million routes, that
+/// is most of the process's memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

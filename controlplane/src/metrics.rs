@@ -87,8 +87,8 @@ impl Metrics {
         r.register("store_revision", "The store's revision", metrics.revision.clone());
         r.register("api_calls", "API calls by method and outcome", metrics.calls.clone());
         r.register("api_refused", "Requests and connections refused, by reason", metrics.refused.clone());
-        r.register("api_connections_open", "Connections to the API open now", metrics.connections.clone());
-        r.register("nodes_connected", "Nodes connected now", metrics.nodes_connected.clone());
+        r.register("api_connections_open", "Open connections to the API", metrics.connections.clone());
+        r.register("nodes_connected", "Connected nodes", metrics.nodes_connected.clone());
         r.register(
             "feed_protocol_errors",
             "Connections, streams and calls on the feed that violate its protocol",

@@ -24,7 +24,7 @@ pub(crate) trait Reconciler: Send {
     fn pass(&mut self) -> impl Future<Output = Result<Duration, Self::Error>> + Send;
 
     /// Runs longer work between passes. Returns when another pass may have something to do. The future is dropped when
-    /// another event starts a pass, and is created anew after that pass.
+    /// another event starts a pass, and is created again after that pass.
     fn run_background_work(&mut self) -> impl Future<Output = ()> + Send {
         pending()
     }

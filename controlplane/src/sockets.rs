@@ -1,4 +1,4 @@
-//! Every socket the process listens on: those that systemd passes, and for the rest its own.
+//! The listening sockets of the process, which it opens itself or inherits from systemd.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,49 +17,49 @@ use webgateway_proto::model::ProcessListeners;
 use crate::api::server::RpcServer;
 use crate::config::Config;
 use crate::domain::GatewayListeners;
-use crate::feed::listeners::{ListenerError, Listeners};
+use crate::feed::listeners::{FeedListenError, FeedListeners};
 use crate::feed::socket::FeedSocket;
 
-/// The names of the sockets it takes from systemd.
+/// The names of the sockets that the process accepts from systemd.
 pub(crate) const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
 
-/// The interval at which the addresses of this machine are looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// The interval at which the addresses of this machine are read.
+const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Every listening socket.
+/// The listening sockets of the process.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     /// The listener of the API.
     pub rpc: RpcServer,
     /// The listeners of the feed.
-    pub feed: Listeners,
+    pub feed: FeedListeners,
     /// The sockets of the name server.
     pub dns: DnsSockets,
     /// The listener of metrics and probes.
     pub admin: AdminServer,
 }
 
-/// The process cannot listen.
+/// A listening socket cannot be opened.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// A listener cannot be had.
+    /// A listener cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A listener of the feed cannot be had.
+    /// A listener of the feed cannot be opened.
     #[error(transparent)]
-    Feed(#[from] ListenerError),
-    /// The name server's sockets cannot be had.
+    Feed(#[from] FeedListenError),
+    /// The name server's sockets cannot be opened.
     #[error(transparent)]
     Dns(#[from] DnsListenError),
     /// Sockets from systemd cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedError),
-    /// The system refuses a socket from systemd.
+    /// A socket from systemd cannot be used.
     #[error("the socket `{0}` that systemd passes cannot be used: {1}")]
     Unusable(&'static str, io::Error),
-    /// Systemd passes one of the name server's two sockets.
+    /// Systemd passes only one of the name server's two sockets.
     #[error("the socket unit named `dns` needs both ListenDatagram= and ListenStream=, at one address")]
-    HalfDns,
+    IncompleteDns,
 }
 
 impl Sockets {
@@ -70,7 +70,7 @@ impl Sockets {
         own.into_iter().chain(self.feed.addresses()).collect()
     }
 
-    /// Opens every socket: those that systemd passes, and for the rest its own.
+    /// Takes the sockets that systemd passes, and opens the others.
     pub(crate) async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
         let sockets = Self {
             rpc: rpc(config, &mut inherited).await?,
@@ -85,27 +85,28 @@ impl Sockets {
     }
 }
 
-/// Returns the listeners that are bound to these addresses, as they are seen from elsewhere. Where the system does not
-/// tell its addresses, those of unspecified listeners are not known.
+/// Returns the listeners bound to these addresses, with the addresses at which they can be reached. If the system's
+/// addresses cannot be read, unspecified listeners have only their bound address.
 #[must_use]
 pub(crate) fn listeners_at(bound: &[SocketAddr]) -> ProcessListeners {
     let addresses = reachable(bound).unwrap_or_else(|error| {
-        debug!(%error, "the addresses of this machine are not known");
+        debug!(%error, "cannot read the addresses of this machine");
         bound.to_vec()
     });
     ProcessListeners { stack: network_stack().to_owned(), addresses }
 }
 
-/// Follows the addresses of this machine until the process stops: an overlay's may come after the start.
+/// Updates the gateway's known listeners when addresses of this machine change, until the process stops. An overlay may
+/// assign addresses after the start.
 pub(crate) async fn follow_addresses(
     bound: Vec<SocketAddr>,
     listeners: GatewayListeners,
     stop: Stop,
 ) -> Result<(), Infallible> {
-    let mut look = interval(LOOK);
+    let mut ticks = interval(ADDRESS_CHECK_INTERVAL);
     loop {
         tokio::select! {
-            _ = look.tick() => listeners.set_controlplane(listeners_at(&bound)),
+            _ = ticks.tick() => listeners.set_controlplane(listeners_at(&bound)),
             () = stop.begun() => return Ok(()),
         }
     }
@@ -113,16 +114,16 @@ pub(crate) async fn follow_addresses(
 
 async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, ListenError> {
     match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
-        Some(held) => RpcServer::inherit(held).map_err(|error| ListenError::Unusable("rpc", error)),
+        Some(socket) => RpcServer::inherit(socket).map_err(|error| ListenError::Unusable("rpc", error)),
         None => Ok(RpcServer::bind(config.rpc_listen).await?),
     }
 }
 
-fn feed(config: &Config, inherited: &mut Inherited) -> Result<Listeners, ListenError> {
-    let held = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
-    let held = held.map(FeedSocket::inherit).transpose();
-    let held = held.map_err(|error| ListenError::Unusable("feed", error))?;
-    Ok(Listeners::bind(&config.feed.listen, held)?)
+fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedListeners, ListenError> {
+    let socket = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
+    let socket = socket.map(FeedSocket::inherit).transpose();
+    let socket = socket.map_err(|error| ListenError::Unusable("feed", error))?;
+    Ok(FeedListeners::bind(&config.feed.listen, socket)?)
 }
 
 fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {
@@ -133,6 +134,6 @@ fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenE
             DnsSockets::inherit(udp, tcp).map_err(|error| ListenError::Unusable("dns", error))
         }
         (None, None) => Ok(DnsSockets::bind(config.dns_listen, ListenOptions::default())?),
-        (Some(_), None) | (None, Some(_)) => Err(ListenError::HalfDns),
+        (Some(_), None) | (None, Some(_)) => Err(ListenError::IncompleteDns),
     }
 }

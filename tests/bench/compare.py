@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""CPU per small HTTPS request: webgateway's dataplane beside nginx and HAProxy, in one run on one machine.
+"""CPU per small HTTPS request: webgateway's dataplane compared with nginx and HAProxy, in one run on one machine.
 
-Each proxy runs with one worker, pinned to one core; the backend (nginx) and the visitors (h2load) share another.
+Each proxy runs with one worker, pinned to one core; the backend (nginx) and the clients (h2load) share another.
 The figure is the proxy's own CPU time (utime + stime of all its threads, from /proc/PID/task/*/schedstat) divided
 by the requests answered. Rounds are interleaved, so that a machine whose speed drifts drifts for all of them; the ratio is the median of the rounds' own.
 The peers only terminate TLS and proxy; webgateway also splits by SNI, as it always does.

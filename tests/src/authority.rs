@@ -21,7 +21,7 @@ pub struct Authority {
 
 /// A chain and its key, both PEM.
 #[derive(Debug, Clone)]
-pub struct Issued {
+pub struct IssuedCertificate {
     /// The chain, leaf first.
     pub chain: String,
     /// The key, PKCS#8.
@@ -29,7 +29,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// A fresh one.
+    /// Creates a root and its key.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name = named("webgateway test CA");
@@ -40,33 +40,33 @@ impl Authority {
         Ok(Self { root, issuer: Issuer::new(params, key) })
     }
 
-    /// Its root, PEM.
+    /// Returns the root certificate, PEM.
     #[must_use]
     pub fn root(&self) -> &str {
         &self.root
     }
 
-    /// A certificate for these names.
-    pub fn issue(&self, names: &[&str]) -> Result<Issued> {
+    /// Issues a certificate for these names.
+    pub fn issue(&self, names: &[&str]) -> Result<IssuedCertificate> {
         self.sign(leaf(names)?)
     }
 
-    /// A certificate for these names that is valid in this time only.
-    pub fn issue_for(&self, names: &[&str], valid: Range<OffsetDateTime>) -> Result<Issued> {
+    /// Issues a certificate for these names with this validity period.
+    pub fn issue_for(&self, names: &[&str], valid: Range<OffsetDateTime>) -> Result<IssuedCertificate> {
         let mut params = leaf(names)?;
         (params.not_before, params.not_after) = (valid.start, valid.end);
         self.sign(params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Result<Issued> {
+    fn sign(&self, params: CertificateParams) -> Result<IssuedCertificate> {
         let key = KeyPair::generate()?;
         let chain = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued { chain, key: key.serialize_pem() })
+        Ok(IssuedCertificate { chain, key: key.serialize_pem() })
     }
 }
 
-impl Issued {
-    /// A TLS server that shows this certificate.
+impl IssuedCertificate {
+    /// Returns the configuration of a TLS server with this certificate.
     pub fn server(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
@@ -76,8 +76,9 @@ impl Issued {
     }
 }
 
-/// A leaf is named by its first host, unlike its CA: OpenSSL takes a certificate whose subject and issuer are the same for
-/// self-signed.
+/// Returns the parameters of a leaf certificate. Its subject is its first host: OpenSSL takes a certificate whose
+/// subject and
+/// issuer are the same for self-signed.
 fn leaf(names: &[&str]) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?;
     params.distinguished_name = named(names.first().copied().unwrap_or("webgateway test leaf"));
@@ -90,7 +91,7 @@ fn named(name: &str) -> DistinguishedName {
     named
 }
 
-/// The roots of a PEM text.
+/// Parses root certificates from PEM.
 pub fn roots(pem: &str) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {

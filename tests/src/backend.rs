@@ -1,4 +1,4 @@
-//! Backends: an HTTP server that does what the path says, and raw ones that misbehave.
+//! Backends: an HTTP server whose responses depend on the path, and raw TCP servers that misbehave.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,126 +33,126 @@ type Body = BoxBody<Bytes, std::io::Error>;
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    counters: Arc<Counters>,
     _server: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Counters {
     connections: AtomicU64,
     open: AtomicU64,
     requests: AtomicU64,
 }
 
-/// What a [`Backend::raw`] does with each connection after the first bytes came.
+/// The behaviour of a [`Backend::raw`] on each connection after the first bytes arrived.
 #[derive(Debug, Clone)]
-pub enum Raw {
-    /// Answers these bytes and closes.
-    Answer(Vec<u8>),
-    /// Answers these bytes and resets.
-    AnswerAndReset(Vec<u8>),
-    /// Answers these bytes and goes on reading.
-    AnswerAndRead(Vec<u8>),
-    /// Answers these bytes to as many requests, reads one more and closes without a word.
-    AnswerSome(Vec<u8>, u64),
-    /// Closes without a word.
+pub enum RawBehaviour {
+    /// Sends these bytes and closes.
+    Respond(Vec<u8>),
+    /// Sends these bytes and resets.
+    RespondAndReset(Vec<u8>),
+    /// Sends these bytes and goes on reading.
+    RespondAndRead(Vec<u8>),
+    /// Sends these bytes in response to this many requests, reads one more and closes without a response.
+    RespondTimes(Vec<u8>, u64),
+    /// Closes without a response.
     Close,
-    /// Says every byte back, until the other side's end, then says `bye` and ends.
+    /// Echoes every byte until the peer's FIN, then sends `bye` and closes.
     Echo,
-    /// Reads and never answers.
+    /// Reads and never responds.
     Silence,
 }
 
 impl Backend {
-    /// An HTTP/1.1 server. Its paths:
+    /// Starts an HTTP/1.1 server. Its paths:
     ///
-    /// `/slow/<ms>` answers late · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
-    /// [`number_at`] its place · `/break` breaks off after
+    /// `/slow/<ms>` a delayed response · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
+    /// [`number_at`] its offset · `/break` a body that breaks off after
     /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes, `/ws/<ms>` one that opens late ·
     /// any other: the request, as JSON `{backend, method, target, headers: [[name, value]], body}`. All of them also
     /// below `/.well-known/acme-challenge`.
     pub async fn http(address: SocketAddr) -> Result<Self> {
-        Self::serve(address, move |stream, seen| http(stream, address, seen)).await
+        Self::serve(address, move |stream, counters| http(stream, address, counters)).await
     }
 
-    /// The same behind TLS of its own.
+    /// Starts the same server with TLS.
     pub async fn https(address: SocketAddr, config: Arc<ServerConfig>) -> Result<Self> {
         let acceptor = TlsAcceptor::from(config);
-        Self::serve(address, move |stream, seen| {
+        Self::serve(address, move |stream, counters| {
             let acceptor = acceptor.clone();
             async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    http(stream, address, seen).await;
+                    http(stream, address, counters).await;
                 }
             }
         })
         .await
     }
 
-    /// One that speaks no protocol.
-    pub async fn raw(address: SocketAddr, behaviour: Raw) -> Result<Self> {
-        Self::serve(address, move |stream, seen| {
+    /// Starts a TCP server that speaks no protocol.
+    pub async fn raw(address: SocketAddr, behaviour: RawBehaviour) -> Result<Self> {
+        Self::serve(address, move |stream, counters| {
             let behaviour = behaviour.clone();
-            // A connection that is cut under it is what it is for.
-            async move { drop(misbehave(stream, &behaviour, &seen).await) }
+            // Broken connections are expected.
+            async move { drop(misbehave(stream, &behaviour, &counters).await) }
         })
         .await
     }
 
     async fn serve<F, R>(address: SocketAddr, serve: F) -> Result<Self>
     where
-        F: Fn(TcpStream, Arc<Seen>) -> R + Send + 'static,
+        F: Fn(TcpStream, Arc<Counters>) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind(address).await.with_context(|| format!("backend on {address}"))?;
         let address = listener.local_addr()?;
-        let seen = Arc::new(Seen::default());
+        let counters = Arc::new(Counters::default());
         let mut server = JoinSet::new();
-        let counted = Arc::clone(&seen);
+        let counted = Arc::clone(&counters);
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 drop(stream.set_nodelay(true));
-                let seen = Arc::clone(&counted);
-                seen.connections.fetch_add(1, Ordering::SeqCst);
-                seen.open.fetch_add(1, Ordering::SeqCst);
-                let serving = serve(stream, Arc::clone(&seen));
+                let counters = Arc::clone(&counted);
+                counters.connections.fetch_add(1, Ordering::SeqCst);
+                counters.open.fetch_add(1, Ordering::SeqCst);
+                let serving = serve(stream, Arc::clone(&counters));
                 connections.spawn(async move {
                     serving.await;
-                    seen.open.fetch_sub(1, Ordering::SeqCst);
+                    counters.open.fetch_sub(1, Ordering::SeqCst);
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, seen, _server: server })
+        Ok(Self { address, counters, _server: server })
     }
 
-    /// Where it listens.
+    /// Returns the listen address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.seen.connections.load(Ordering::SeqCst)
+        self.counters.connections.load(Ordering::SeqCst)
     }
 
-    /// How many of them are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.seen.open.load(Ordering::SeqCst)
+        self.counters.open.load(Ordering::SeqCst)
     }
 
-    /// How many requests it has read the head of.
+    /// Returns the number of requests of which the head was read.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.seen.requests.load(Ordering::SeqCst)
+        self.counters.requests.load(Ordering::SeqCst)
     }
 }
 
-/// A port that neither accepts nor refuses: its queue is full, so that a connection attempt hangs.
+/// A port that neither accepts nor refuses connections: its queue is full, so that connection attempts hang.
 #[derive(Debug)]
 pub struct BlackHole {
     address: SocketAddr,
@@ -161,7 +161,7 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// Fills the queue of a listener that never accepts.
+    /// Starts a listener that never accepts, and fills its queue.
     pub fn at(address: SocketAddr) -> Result<Self> {
         let listener = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         listener.bind(&address.into())?;
@@ -177,44 +177,48 @@ impl BlackHole {
         Ok(Self { address, _listener: listener, _queued: queued })
     }
 
-    /// Where it swallows.
+    /// Returns the address that connection attempts hang at.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::io::Result<()> {
+async fn misbehave(
+    mut stream: TcpStream,
+    behaviour: &RawBehaviour,
+    counters: &Counters,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut read = stream.read(&mut buffer).await?;
     if read > 0 {
-        seen.requests.fetch_add(1, Ordering::SeqCst);
+        counters.requests.fetch_add(1, Ordering::SeqCst);
     }
     match behaviour {
-        Raw::Answer(bytes) => {
+        RawBehaviour::Respond(bytes) => {
             stream.write_all(bytes).await?;
             stream.shutdown().await?;
             while stream.read(&mut buffer).await? > 0 {}
         }
-        Raw::AnswerAndReset(bytes) => {
+        RawBehaviour::RespondAndReset(bytes) => {
             stream.write_all(bytes).await?;
             stream.set_zero_linger()?;
         }
-        Raw::AnswerAndRead(bytes) => {
+        RawBehaviour::RespondAndRead(bytes) => {
             stream.write_all(bytes).await?;
             while stream.read(&mut buffer).await? > 0 {}
         }
-        Raw::AnswerSome(bytes, count) => {
+        RawBehaviour::RespondTimes(bytes, count) => {
             for _ in 0..*count {
                 stream.write_all(bytes).await?;
                 if stream.read(&mut buffer).await? == 0 {
                     return Ok(());
                 }
-                seen.requests.fetch_add(1, Ordering::SeqCst);
+                counters.requests.fetch_add(1, Ordering::SeqCst);
             }
         }
-        Raw::Close => {}
-        Raw::Echo => {
+        RawBehaviour::Close => {}
+        RawBehaviour::Echo => {
             while read > 0 {
                 stream.write_all(&buffer[..read]).await?;
                 read = stream.read(&mut buffer).await?;
@@ -222,21 +226,21 @@ async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::
             stream.write_all(b"bye").await?;
             stream.shutdown().await?;
         }
-        Raw::Silence => while stream.read(&mut buffer).await? > 0 {},
+        RawBehaviour::Silence => while stream.read(&mut buffer).await? > 0 {},
     }
     Ok(())
 }
 
-async fn http<S>(stream: S, address: SocketAddr, seen: Arc<Seen>)
+async fn http<S>(stream: S, address: SocketAddr, counters: Arc<Counters>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (upgrades, mut upgraded) = tokio::sync::mpsc::unbounded_channel();
     let service = service_fn(move |request: Request<Incoming>| {
-        seen.requests.fetch_add(1, Ordering::SeqCst);
+        counters.requests.fetch_add(1, Ordering::SeqCst);
         let upgrades = upgrades.clone();
         async move {
-            Ok::<_, Infallible>(answer(request, address, &upgrades).await.unwrap_or_else(|error| {
+            Ok::<_, Infallible>(handle(request, address, &upgrades).await.unwrap_or_else(|error| {
                 let mut response = Response::new(full(error.to_string()));
                 *response.status_mut() = StatusCode::BAD_REQUEST;
                 response
@@ -255,7 +259,7 @@ where
 
 type Upgrades = tokio::sync::mpsc::UnboundedSender<hyper::upgrade::OnUpgrade>;
 
-async fn answer(
+async fn handle(
     request: Request<Incoming>,
     address: SocketAddr,
     upgrades: &Upgrades,
@@ -290,10 +294,10 @@ fn frames(frames: Vec<std::io::Result<Frame<Bytes>>>) -> Body {
     BodyExt::boxed(StreamBody::new(stream::iter(frames)))
 }
 
-/// What stands at a place of the body of `/numbers/<n>`: no two neighbouring 64 KiB are the same.
+/// Returns the byte at an offset of the body of `/numbers/<n>`. No two neighbouring 64 KiB are the same.
 #[must_use]
 pub fn number_at(place: usize) -> u8 {
-    // The last byte of the sum is what is wanted.
+    // The cast keeps the last byte, as intended.
     (place ^ (place >> 8) ^ (place >> 16)) as u8
 }
 
@@ -325,7 +329,7 @@ fn broken() -> Body {
         match n {
             0 => Some((Ok(Frame::data(Bytes::from_static(b"half"))), 1)),
             1 => {
-                // The first half is on its way by then.
+                // The pause lets the first half be sent.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 Some((Err(std::io::Error::other("broken off")), 2))
             }
@@ -368,6 +372,6 @@ async fn echo(request: Request<Incoming>, address: SocketAddr) -> Result<Respons
         "headers": headers,
         "body": String::from_utf8_lossy(&body),
     });
-    let answer = Response::builder().header("content-type", "application/json");
-    Ok(answer.body(full(seen.to_string()))?)
+    let response = Response::builder().header("content-type", "application/json");
+    Ok(response.body(full(seen.to_string()))?)
 }

@@ -1,4 +1,4 @@
-//! Visitors: TLS with any name and ALPN, h1 and h2 requests, plain requests, raw bytes.
+//! Clients: TLS with any server name and ALPN, requests over HTTP/1.1 and HTTP/2, plain HTTP, and raw bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub use tokio_rustls::client::TlsStream;
 
 use crate::authority::roots;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connects by TLS to one address, whatever the name.
+/// A client that connects to one address with TLS, for any server name.
 #[derive(Debug, Clone)]
 pub struct Client {
     address: SocketAddr,
@@ -35,20 +35,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// One that trusts the roots of `root_pem` and offers http/1.1 alone.
+    /// Creates a client that trusts the roots of `root_pem` and offers http/1.1 alone.
     pub fn new(address: SocketAddr, root_pem: &str) -> Result<Self> {
         let roots = Arc::new(roots(root_pem)?);
         let config = ClientConfig::builder().with_root_certificates(Arc::clone(&roots)).with_no_client_auth();
         Ok(Self { address, roots, config: Arc::new(config) }.alpn(&["http/1.1"]))
     }
 
-    /// The same one, with the same sessions, at another address.
+    /// Returns a client of another address with the same session tickets.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Self {
         Self { address, ..self.clone() }
     }
 
-    /// The same, offering these protocols.
+    /// Returns the client with these ALPN protocols.
     #[must_use]
     pub fn alpn(mut self, protocols: &[&str]) -> Self {
         let offered = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
@@ -56,20 +56,20 @@ impl Client {
         self
     }
 
-    /// The same, offering h2 alone.
+    /// Returns the client with ALPN h2 alone.
     #[must_use]
     pub fn h2(self) -> Self {
         self.alpn(&["h2"])
     }
 
-    /// The same, not saying which name it wants.
+    /// Returns the client without SNI.
     #[must_use]
     pub fn without_sni(mut self) -> Self {
         Arc::make_mut(&mut self.config).enable_sni = false;
         self
     }
 
-    /// The same, speaking TLS 1.2 alone.
+    /// Returns the client with TLS 1.2 alone.
     #[must_use]
     pub fn tls_1_2_only(self) -> Self {
         let old = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12])
@@ -81,46 +81,46 @@ impl Client {
         same
     }
 
-    /// A TLS connection for `name`, whose certificate is verified.
+    /// Opens a TLS connection for `name`, and verifies the certificate.
     pub async fn tls(&self, name: &str) -> Result<TlsStream<TcpStream>> {
         let stream = tcp(self.address).await?;
         let name = ServerName::try_from(name.to_owned())?;
         let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
-        timeout(PATIENCE, connected).await.context("the TLS handshake hangs")?.context("TLS")
+        timeout(TIMEOUT, connected).await.context("the TLS handshake hangs")?.context("TLS")
     }
 
-    /// An HTTP connection for `name`, in the protocol that was negotiated.
+    /// Opens an HTTP connection for `name` in the negotiated protocol.
     pub async fn connect(&self, name: &str) -> Result<Connection> {
         let stream = self.tls(name).await?;
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Connection::over(stream, is_h2, "https").await
     }
 
-    /// One GET over a connection of its own.
+    /// Sends one GET over a connection of its own.
     pub async fn get(&self, host: &str, path: &str) -> Result<Reply> {
         self.connect(host).await?.get(host, path).await
     }
 }
 
-/// A TCP connection.
+/// Opens a TCP connection.
 pub async fn tcp(address: SocketAddr) -> Result<TcpStream> {
-    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let connected = timeout(TIMEOUT, TcpStream::connect(address)).await;
     let stream = connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Sends bytes on a connection of their own and returns all that comes back until it ends.
+/// Sends bytes on a connection of their own and returns everything received until it ends.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = tcp(address).await?;
     stream.write_all(bytes).await?;
     rest(&mut stream).await
 }
 
-/// Reads to the end; a reset is an end too.
+/// Reads until the connection ends; a reset counts as an end.
 pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut answer = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("it stays open")?;
+    let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.context("it stays open")?;
     match read {
         Ok(_) => Ok(answer),
         Err(error) if matches!(error.kind(), CONNECTION_RESET | UNEXPECTED_EOF) => Ok(answer),
@@ -129,7 +129,7 @@ pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
 }
 
 const CONNECTION_RESET: std::io::ErrorKind = std::io::ErrorKind::ConnectionReset;
-// rustls' word for a peer that closes without close_notify.
+// The error of rustls for a peer that closes without close_notify.
 const UNEXPECTED_EOF: std::io::ErrorKind = std::io::ErrorKind::UnexpectedEof;
 
 /// An HTTP connection.
@@ -147,12 +147,12 @@ enum Sender {
 }
 
 impl Connection {
-    /// Plain HTTP/1.1 to an address.
+    /// Opens a plain HTTP/1.1 connection.
     pub async fn plain(address: SocketAddr) -> Result<Self> {
         Self::over(tcp(address).await?, false, "http").await
     }
 
-    /// HTTP over any stream.
+    /// Starts HTTP over any stream.
     pub async fn over<S>(stream: S, is_h2: bool, scheme: &'static str) -> Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -173,7 +173,7 @@ impl Connection {
         Ok(Self { sender, scheme, driver })
     }
 
-    /// A request for a host and path, in the form this protocol wants.
+    /// Returns a builder for a request, in the target form of this protocol.
     pub fn request(&self, method: Method, host: &str, path: &str) -> http::request::Builder {
         match self.sender {
             Sender::H1(_) => Request::builder().method(method).uri(path).header("host", host),
@@ -181,7 +181,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and returns as soon as the head of its response is there.
+    /// Sends a request and returns when the head of its response has arrived.
     pub async fn open(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
         let sent = async {
             match &mut self.sender {
@@ -195,10 +195,10 @@ impl Connection {
                 }
             }
         };
-        Ok(timeout(PATIENCE, sent).await.context("no response")??)
+        Ok(timeout(TIMEOUT, sent).await.context("no response")??)
     }
 
-    /// Begins a request over HTTP/2, which goes on as long as the connection does, whatever becomes of it.
+    /// Starts a request over HTTP/2 that runs as long as the connection; its result is ignored.
     pub fn begin(&mut self, request: Request<Full<Bytes>>) -> Result<()> {
         let Sender::H2(sender) = &self.sender else { bail!("HTTP/1.1 takes one at a time") };
         let mut sender = sender.clone();
@@ -206,9 +206,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends requests over HTTP/2 at once and reads every response, in the order of the requests; who does not wait for
-    /// that cancels those that are left.
-    pub async fn send_together(&mut self, requests: Vec<Request<Full<Bytes>>>) -> Result<Vec<Reply>> {
+    /// Sends requests over HTTP/2 concurrently and returns the responses in the order of the requests. Dropping the
+    /// future
+    /// cancels the unfinished ones.
+    pub async fn send_concurrently(&mut self, requests: Vec<Request<Full<Bytes>>>) -> Result<Vec<Reply>> {
         let Sender::H2(sender) = &self.sender else { bail!("HTTP/1.1 takes one at a time") };
         let sent = requests.into_iter().map(|request| {
             let mut sender = sender.clone();
@@ -217,22 +218,22 @@ impl Connection {
                 Reply::read(sender.send_request(request).await?).await
             }
         });
-        timeout(PATIENCE, try_join_all(sent)).await.context("no response")?
+        timeout(TIMEOUT, try_join_all(sent)).await.context("no response")?
     }
 
     /// Sends a request and reads the whole response.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Reply> {
         let response = self.open(request).await?;
-        timeout(PATIENCE, Reply::read(response)).await.context("the body hangs")?
+        timeout(TIMEOUT, Reply::read(response)).await.context("the body hangs")?
     }
 
-    /// One GET.
+    /// Sends one GET.
     pub async fn get(&mut self, host: &str, path: &str) -> Result<Reply> {
         let request = self.request(Method::GET, host, path).body(Full::default())?;
         self.send(request).await
     }
 
-    /// Whether it can take another request.
+    /// Returns true if the connection can take another request.
     pub async fn is_open(&mut self) -> bool {
         match &mut self.sender {
             Sender::H1(sender) => sender.ready().await.is_ok(),
@@ -240,9 +241,9 @@ impl Connection {
         }
     }
 
-    /// Waits until the other side has closed it.
+    /// Waits until the peer has closed the connection.
     pub async fn closed(&mut self) -> Result<()> {
-        let ended = timeout(PATIENCE, self.driver.join_next()).await.context("it stays open")?;
+        let ended = timeout(TIMEOUT, self.driver.join_next()).await.context("it stays open")?;
         ended.context("no driver")??;
         Ok(())
     }
@@ -251,15 +252,15 @@ impl Connection {
 /// A response, read to its end.
 #[derive(Debug)]
 pub struct Reply {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// The protocol it came in.
+    /// The HTTP version.
     pub version: Version,
-    /// Its headers.
+    /// The header fields.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
-    /// Its trailers, if there were any.
+    /// The trailer fields; empty if there were none.
     pub trailers: HeaderMap,
 }
 
@@ -272,7 +273,7 @@ impl Reply {
         Ok(Self { status, version, headers, body: collected.to_bytes(), trailers })
     }
 
-    /// Fails unless it has this status; the error shows it whole.
+    /// Fails unless the response has this status; the error shows the whole response.
     pub fn expect(self, status: u16) -> Result<Self> {
         if self.status.as_u16() != status {
             bail!("expected {status}, got {} {:?} {}", self.status, self.headers, self.text());
@@ -280,19 +281,19 @@ impl Reply {
         Ok(self)
     }
 
-    /// A header, empty if it is missing.
+    /// Returns the value of a header field; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", self.text()))
     }

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-/// Unix seconds.
+/// Returns the current time in Unix seconds.
 #[must_use]
 pub fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()

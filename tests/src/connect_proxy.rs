@@ -1,4 +1,4 @@
-//! An HTTP proxy that does CONNECT (RFC 9110 §9.3.6) and remembers where it was asked to lead.
+//! An HTTP proxy that supports CONNECT (RFC 9110 §9.3.6) and records the requested targets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ pub struct ConnectProxy {
 }
 
 impl ConnectProxy {
-    /// Starts one on loopback.
+    /// Starts a proxy on loopback.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (address, asked) = (listener.local_addr()?, Arc::<Mutex<Vec<String>>>::default());
@@ -28,7 +28,7 @@ impl ConnectProxy {
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                // A connection that fails is its client's affair.
+                // Errors of one connection do not matter.
                 let seen = Arc::clone(&seen);
                 connections.spawn(async move { drop(lead(stream, &seen).await) });
                 while connections.try_join_next().is_some() {}
@@ -37,13 +37,13 @@ impl ConnectProxy {
         Ok(Self { address, asked, _server: server })
     }
 
-    /// Returns its URL, for `HTTPS_PROXY`.
+    /// Returns the proxy's URL, for `HTTPS_PROXY`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns the servers that it was asked for, as HOST:PORT, in their order.
+    /// Returns the requested targets, as HOST:PORT, in order.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()

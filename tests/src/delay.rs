@@ -1,4 +1,4 @@
-//! A TCP relay with a round trip: what comes in on either side goes out on the other some time later.
+//! A TCP relay that delays bytes in both directions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Delay {
 }
 
 impl Delay {
-    /// Relays from `address` to `backend`; everything takes half of `round_trip`, in either direction.
+    /// Relays from `address` to `backend`, with a delay of half of `round_trip` in each direction.
     pub async fn between(address: SocketAddr, backend: SocketAddr, round_trip: Duration) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("relay on {address}"))?;
         let address = listener.local_addr()?;
@@ -42,14 +42,14 @@ impl Delay {
         Ok(Self { address, _relay: relay })
     }
 
-    /// The address it listens on.
+    /// Returns the listen address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Brings bytes, and their end, so much later.
+/// Copies bytes and the FIN with a delay.
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, late: Duration) {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let reading = async move {

@@ -1,4 +1,4 @@
-//! The project's documents: their links, code spans and code blocks.
+//! Parser of the project's documents: links, code spans and code blocks.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,17 +20,17 @@ pub struct Document {
 /// A fenced code block.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The line of the document that it begins in.
+    /// The line in the document where the block begins.
     pub line: usize,
-    /// The first word after the fence: the language; empty if there is none.
+    /// The language, which is the first word after the fence; empty if there is none.
     pub language: String,
-    /// The rest of that line: how the block is tested.
+    /// The rest of that line, which says how the block is tested.
     pub tag: String,
     /// The content.
     pub text: String,
 }
 
-/// The root of the project.
+/// Returns the root of the project.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -52,13 +52,13 @@ impl Document {
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
-    /// Reads one, by its path from the root.
+    /// Reads the document at a path from the root.
     pub fn read(path: &str) -> Result<Self> {
         let text = fs::read_to_string(root().join(path)).with_context(|| path.to_owned())?;
         Ok(Self { path: path.to_owned(), text })
     }
 
-    /// Returns a document of this text.
+    /// Creates a document from a text.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self { path: "text.md".to_owned(), text: text.to_owned() }
@@ -112,13 +112,13 @@ impl Document {
         ends.map(|(target, _)| target.to_owned()).collect()
     }
 
-    /// Returns the prose cut at its backticks: text and code spans in turn, beginning with text.
+    /// Returns the prose split at backticks: alternating text and code spans, starting with text.
     #[must_use]
     pub fn spans(&self) -> Vec<String> {
         self.prose().split('`').map(str::to_owned).collect()
     }
 
-    /// Returns the anchors of its headings, as GitHub makes them.
+    /// Returns the anchors of the headings, as GitHub creates them.
     #[must_use]
     pub fn anchors(&self) -> Vec<String> {
         let mut seen: HashMap<String, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! The file a dataplane can be fed from instead of a controlplane.
+//! A file that feeds a dataplane without a controlplane.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::authority::Issued;
+use crate::authority::IssuedCertificate;
 
-/// The base domain of every story.
+/// The base domain of all scenarios.
 pub const BASE_DOMAIN: &str = "gw.example";
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug)]
 pub struct FeedFile {
     path: PathBuf,
@@ -23,9 +23,9 @@ pub struct FeedFile {
 }
 
 impl FeedFile {
-    /// One without routes, with a certificate for the base domain and its wildcard.
+    /// Creates a file without routes, with a certificate for the base domain and its wildcard.
     #[must_use]
-    pub fn new(path: &Path, base: &Issued) -> Self {
+    pub fn new(path: &Path, base: &IssuedCertificate) -> Self {
         let mut file = Self {
             path: path.to_owned(),
             version: 0,
@@ -33,33 +33,33 @@ impl FeedFile {
             certificates: Vec::new(),
             routes: Vec::new(),
         };
-        file.certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base);
+        file.add_certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base);
         file
     }
 
     /// Adds a certificate.
-    pub fn certificate(&mut self, id: &str, names: &[&str], issued: &Issued) -> &mut Self {
+    pub fn add_certificate(&mut self, id: &str, names: &[&str], issued: &IssuedCertificate) -> &mut Self {
         self.certificates.push(json!({"id": id, "names": names, "chain": issued.chain, "key": issued.key}));
         self
     }
 
     /// Allows backends in this prefix too.
-    pub fn allowed(&mut self, prefix: &str) -> &mut Self {
+    pub fn allow_prefix(&mut self, prefix: &str) -> &mut Self {
         self.allowed.push(prefix.to_owned());
         self
     }
 
     /// Adds a terminated route.
-    pub fn terminated(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
-        self.route(host, "terminate", backends)
+    pub fn add_terminated(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
+        self.add_route(host, "terminate", backends)
     }
 
     /// Adds a passthrough route.
-    pub fn passthrough(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
-        self.route(host, "passthrough", backends)
+    pub fn add_passthrough(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
+        self.add_route(host, "passthrough", backends)
     }
 
-    fn route(&mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> &mut Self {
+    fn add_route(&mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> &mut Self {
         let backends: Vec<_> = backends.iter().map(SocketAddr::to_string).collect();
         self.routes.push(json!({
             "id": Uuid::now_v7(), "host": host, "mode": mode, "balance": "round_robin", "backends": backends,
@@ -67,37 +67,37 @@ impl FeedFile {
         self
     }
 
-    /// Takes the route of this host away.
-    pub fn without(&mut self, host: &str) -> &mut Self {
+    /// Removes the route of this host.
+    pub fn remove_route(&mut self, host: &str) -> &mut Self {
         self.routes.retain(|route| route["host"] != host);
         self
     }
 
-    /// Points the route of this host elsewhere; its id stays.
-    pub fn moved(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
+    /// Replaces the backends of this host's route; its id stays.
+    pub fn set_backends(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["backends"] = backends.iter().map(SocketAddr::to_string).collect();
         }
         self
     }
 
-    /// Changes how the route of this host chooses a backend.
-    pub fn balanced(&mut self, host: &str, balance: &str) -> &mut Self {
+    /// Sets the balancing policy of this host's route.
+    pub fn set_balance(&mut self, host: &str, balance: &str) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["balance"] = balance.into();
         }
         self
     }
 
-    /// Has the backends of this host's route checked.
-    pub fn checked(&mut self, host: &str, check: Value) -> &mut Self {
+    /// Sets the health check of this host's route.
+    pub fn set_health_check(&mut self, host: &str, check: Value) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["health"] = check.clone();
         }
         self
     }
 
-    /// Writes it, as the next version.
+    /// Writes the file as the next version.
     pub fn write(&mut self) -> Result<&Path> {
         self.version += 1;
         let content = json!({
@@ -106,7 +106,7 @@ impl FeedFile {
             "certificates": self.certificates,
             "routes": self.routes,
         });
-        // A reader sees the old file or the new one, never half of one.
+        // The rename is atomic, so that a reader sees the old file or the new one.
         let unfinished = self.path.with_extension("new");
         std::fs::write(&unfinished, content.to_string())?;
         std::fs::rename(&unfinished, &self.path)?;

@@ -1,4 +1,4 @@
-//! A node's end of a real controlplane's feed: takes batches, holds nothing, and answers when a story wants it to.
+//! A simulated node on a real controlplane's feed: it reads batches, keeps nothing, and acknowledges on demand.
 
 use std::path::Path;
 
@@ -13,31 +13,31 @@ use tonic::transport::Endpoint;
 use webgateway_proto::feed::wire::feed_message::Message;
 use webgateway_proto::feed::{FromNode, Held, wire};
 
-/// What gRPC puts before each message, in bytes.
+/// The size of gRPC's prefix of each message, in bytes.
 const HEAD: usize = 5;
 
-/// One node's stream.
+/// The feed stream of one node.
 #[derive(Debug)]
 pub struct FeedNode {
     incoming: Streaming<wire::FeedMessage>,
     outgoing: mpsc::Sender<wire::NodeMessage>,
 }
 
-/// A batch that came whole.
+/// A complete batch.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// What it leads to.
+    /// The position after the batch.
     pub held: Held,
-    /// Whether it named everything there is.
+    /// True if the batch is a full sync.
     pub full: bool,
-    /// How many resources it put or removed.
+    /// The number of resources that the batch puts or removes.
     pub changes: usize,
-    /// The bytes of its messages, heartbeats between them included.
+    /// The size of the messages, including heartbeats between them, in bytes.
     pub bytes: usize,
 }
 
 impl FeedNode {
-    /// Comes to the socket of a controlplane and says who it is and what it holds.
+    /// Connects to the socket of a controlplane and sends a hello with this name and position.
     pub async fn connect(feed: &Path, name: &str, held: Option<Held>) -> Result<Self> {
         let feed = feed.to_owned();
         let dial = tower::service_fn(move |_| {
@@ -53,7 +53,7 @@ impl FeedNode {
         Ok(Self { incoming, outgoing })
     }
 
-    /// The next batch, to its end. If this is dropped on the way, what was read of it is lost.
+    /// Reads the next complete batch. Dropping the future loses the part already read.
     pub async fn batch(&mut self) -> Result<Batch> {
         let (mut full, mut changes, mut bytes) = (false, 0, 0);
         loop {
@@ -71,13 +71,13 @@ impl FeedNode {
         }
     }
 
-    /// Says something.
-    pub async fn say(&self, message: FromNode) -> Result<()> {
+    /// Sends a message.
+    pub async fn send(&self, message: FromNode) -> Result<()> {
         Ok(self.outgoing.send(message.into()).await?)
     }
 
-    /// Says that a batch is in use.
+    /// Acknowledges a batch.
     pub async fn acknowledge(&self, batch: &Batch) -> Result<()> {
-        self.say(FromNode::Ack(batch.held.version)).await
+        self.send(FromNode::Ack(batch.held.version)).await
     }
 }

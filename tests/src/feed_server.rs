@@ -1,4 +1,4 @@
-//! A controlplane's end of the feed that says what a story wants, right or wrong.
+//! A simulated controlplane's feed server that sends the messages of a scenario, valid or not.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,14 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 use webgateway_proto::feed::wire;
-use webgateway_proto::feed::wire::feed_server::{Feed, FeedServer as Service};
+use webgateway_proto::feed::wire::feed_server::{Feed, FeedServer as GrpcServer};
 
-use crate::authority::Issued;
+use crate::authority::IssuedCertificate;
 use crate::feed_file::BASE_DOMAIN;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A listener; dropping it ends every stream.
+/// A running feed server; dropping it ends every stream.
 #[derive(Debug)]
 pub struct FeedServer {
     path: PathBuf,
@@ -33,44 +33,44 @@ pub struct FeedServer {
     _server: JoinSet<()>,
 }
 
-/// One node's stream, after its Hello.
+/// The stream of one node, after its Hello.
 #[derive(Debug)]
 pub struct Subscription {
-    /// How it introduced itself.
+    /// The node's Hello.
     pub hello: wire::Hello,
     from_node: Streaming<wire::NodeMessage>,
     to_node: mpsc::Sender<Result<wire::FeedMessage, Status>>,
 }
 
 impl FeedServer {
-    /// Listens on a socket.
+    /// Listens on a unix socket.
     pub fn listen(path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path)?;
         let (accepted, subscriptions) = mpsc::channel(8);
         let refuses = Arc::new(AtomicBool::default());
-        let door = Door { accepted, refuses: Arc::clone(&refuses) };
+        let service = FeedService { accepted, refuses: Arc::clone(&refuses) };
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let router = tonic::transport::Server::builder().add_service(Service::new(door));
+            let router = tonic::transport::Server::builder().add_service(GrpcServer::new(service));
             drop(router.serve_with_incoming(UnixListenerStream::new(listener)).await);
         });
         Ok(Self { path: path.to_owned(), subscriptions, refuses, _server: server })
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Refuses every further stream; calls are answered as before.
+    /// Refuses every further stream; calls get responses as before.
     pub fn refuse_streams(&self) {
         self.refuses.store(true, Ordering::SeqCst);
     }
 
-    /// The next node that subscribes.
-    pub async fn subscribed(&mut self) -> Result<Subscription> {
-        let next = timeout(PATIENCE, self.subscriptions.recv()).await.context("no node subscribes")?;
+    /// Waits for the next node that subscribes.
+    pub async fn next_subscription(&mut self) -> Result<Subscription> {
+        let next = timeout(TIMEOUT, self.subscriptions.recv()).await.context("no node subscribes")?;
         next.context("the server is gone")
     }
 }
@@ -84,11 +84,11 @@ impl Subscription {
         Ok(())
     }
 
-    /// What the node says to a batch: the resources it rejects, and the version it acknowledges.
-    pub async fn answer(&mut self) -> Result<(Vec<wire::Reject>, u64)> {
+    /// Waits for the acknowledgement of a batch; returns the rejected resources and the acknowledged version.
+    pub async fn wait_for_ack(&mut self) -> Result<(Vec<wire::Reject>, u64)> {
         let mut rejects = Vec::new();
         loop {
-            let message = timeout(PATIENCE, self.from_node.message()).await.context("no answer")??;
+            let message = timeout(TIMEOUT, self.from_node.message()).await.context("no answer")??;
             match message.context("the node left")?.message {
                 Some(wire::node_message::Message::Reject(reject)) => rejects.push(reject),
                 Some(wire::node_message::Message::Ack(ack)) => return Ok((rejects, ack.version)),
@@ -96,10 +96,10 @@ impl Subscription {
             }
         }
     }
-    /// Waits until the node says so of itself.
-    pub async fn drains(&mut self, drains: bool) -> Result<()> {
+    /// Waits until the node reports this draining status.
+    pub async fn wait_for_draining(&mut self, drains: bool) -> Result<()> {
         loop {
-            let message = timeout(PATIENCE, self.from_node.message()).await.context("no status")??;
+            let message = timeout(TIMEOUT, self.from_node.message()).await.context("no status")??;
             if let Some(wire::node_message::Message::Status(status)) =
                 message.context("the node left")?.message
                 && status.draining == drains
@@ -110,13 +110,13 @@ impl Subscription {
     }
 }
 
-struct Door {
+struct FeedService {
     accepted: mpsc::Sender<Subscription>,
     refuses: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
-impl Feed for Door {
+impl Feed for FeedService {
     type SubscribeStream = ReceiverStream<Result<wire::FeedMessage, Status>>;
 
     async fn subscribe(
@@ -124,7 +124,7 @@ impl Feed for Door {
         request: Request<Streaming<wire::NodeMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         if self.refuses.load(Ordering::SeqCst) {
-            return Err(Status::unavailable("the story wants no stream"));
+            return Err(Status::unavailable("the scenario wants no stream"));
         }
         let mut from_node = request.into_inner();
         let first = from_node.message().await?.and_then(|message| message.message);
@@ -133,7 +133,7 @@ impl Feed for Door {
         };
         let (to_node, messages) = mpsc::channel(64);
         let subscription = Subscription { hello, from_node, to_node };
-        self.accepted.send(subscription).await.map_err(|_| Status::unavailable("the story is over"))?;
+        self.accepted.send(subscription).await.map_err(|_| Status::unavailable("the scenario is over"))?;
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 
@@ -149,38 +149,38 @@ impl Feed for Door {
     }
 }
 
-/// `Begin`.
+/// Returns a `Begin` message.
 #[must_use]
 pub fn begin(kind: wire::begin::Kind) -> wire::feed_message::Message {
     wire::feed_message::Message::Begin(wire::Begin { kind: kind.into() })
 }
 
-/// `End` of the epoch `story`.
+/// Returns an `End` message of the epoch `scenario`.
 #[must_use]
 pub fn end(version: u64) -> wire::feed_message::Message {
-    wire::feed_message::Message::End(wire::End { epoch: "story".into(), version })
+    wire::feed_message::Message::End(wire::End { epoch: "scenario".into(), version })
 }
 
-/// `Put`.
+/// Returns a `Put` message.
 #[must_use]
 pub fn put(name: &str, kind: Option<wire::resource::Kind>) -> wire::feed_message::Message {
     let resource = Some(wire::Resource { name: name.to_owned(), kind });
     wire::feed_message::Message::Put(wire::Put { resource })
 }
 
-/// `Remove`.
+/// Returns a `Remove` message.
 #[must_use]
 pub fn remove(id: Uuid, at_once: bool) -> wire::feed_message::Message {
     wire::feed_message::Message::Remove(wire::Remove { name: format!("route/{id}"), at_once })
 }
 
-/// A terminated route.
+/// Returns a `Put` message of a terminated route.
 #[must_use]
 pub fn route(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
     route_of(wire::Mode::Terminate, id, host, backend)
 }
 
-/// A passthrough route.
+/// Returns a `Put` message of a passthrough route.
 #[must_use]
 pub fn passthrough(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
     route_of(wire::Mode::Passthrough, id, host, backend)
@@ -197,9 +197,12 @@ fn route_of(mode: wire::Mode, id: Uuid, host: &str, backend: SocketAddr) -> wire
     put(&format!("route/{id}"), Some(wire::resource::Kind::Route(route)))
 }
 
-/// The same route, with an option that no node knows: to its controlplane, each node is an old one.
+/// Adds an option that no node knows to a route, as a newer controlplane would.
 #[must_use]
-pub fn requiring(option: &str, mut route: wire::feed_message::Message) -> wire::feed_message::Message {
+pub fn with_required_option(
+    option: &str,
+    mut route: wire::feed_message::Message,
+) -> wire::feed_message::Message {
     if let wire::feed_message::Message::Put(wire::Put { resource: Some(resource) }) = &mut route
         && let Some(wire::resource::Kind::Route(route)) = &mut resource.kind
     {
@@ -208,8 +211,8 @@ pub fn requiring(option: &str, mut route: wire::feed_message::Message) -> wire::
     route
 }
 
-/// The settings of every story, and a certificate for the base domain and its wildcard.
-pub fn foundation(base: &Issued) -> Result<[wire::feed_message::Message; 2]> {
+/// Returns the settings of all scenarios, and a certificate for the base domain and its wildcard.
+pub fn base_resources(base: &IssuedCertificate) -> Result<[wire::feed_message::Message; 2]> {
     let settings = wire::Settings {
         base_domain: BASE_DOMAIN.into(),
         allowed_backends: vec!["400::/7".into()],
@@ -221,8 +224,12 @@ pub fn foundation(base: &Issued) -> Result<[wire::feed_message::Message; 2]> {
     ])
 }
 
-/// A certificate.
-pub fn certificate(id: &str, names: &[&str], issued: &Issued) -> Result<wire::feed_message::Message> {
+/// Returns a `Put` message of a certificate.
+pub fn certificate(
+    id: &str,
+    names: &[&str],
+    issued: &IssuedCertificate,
+) -> Result<wire::feed_message::Message> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).collect();
     let certificate = wire::Certificate {
         names: names.iter().map(|name| (*name).to_owned()).collect(),

@@ -10,20 +10,20 @@ use nix::sys::signal::Signal;
 
 use crate::client::{Client, Connection};
 use crate::process::Process;
-use crate::scene::Scene;
+use crate::sandbox::Sandbox;
 use crate::systemd::Systemd;
 use crate::wait::eventually;
 
-/// The port visitors use for https, free in every story's namespace.
+/// The https port, which is free in every scenario's namespace.
 pub const HTTPS: u16 = 443;
-/// The port visitors use for plain http.
+/// The plain HTTP port.
 pub const HTTP: u16 = 80;
-/// 9181 is the controlplane's: several gateways count from 9190.
+/// The admin port; 9181 is the controlplane's, and several gateways count from 9190.
 const ADMIN: u16 = 9180;
 const BINARY: &str = "webgateway-dataplane";
 const START: Duration = Duration::from_secs(20);
 
-/// A dataplane on ports 443 and 80 of the story's namespace.
+/// A dataplane on ports 443 and 80 of the scenario's namespace.
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
@@ -32,45 +32,45 @@ pub struct Gateway {
     root: String,
 }
 
-/// How a gateway is started.
+/// The configuration of a gateway.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct GatewayConfig {
     /// `[feed] endpoint`.
     pub feed: String,
-    /// How many workers.
+    /// The number of workers.
     pub workers: u16,
-    /// The PEM of the root its certificates come from.
+    /// The root that clients trust, PEM.
     pub root: String,
-    /// Its number, if it is one of several: `n` listens on `127.0.0.n` alone. 0 listens everywhere.
+    /// The number among several gateways: `n` listens on `127.0.0.n` alone, 0 listens everywhere.
     pub number: u8,
-    /// Its name, if not the one that goes with its number.
+    /// The node's name; `None` to derive it from the number.
     pub name: Option<String>,
-    /// Who holds its sockets and starts it, if it is not the story itself.
+    /// The service manager that holds the sockets and starts the process; `None` to start it directly.
     pub service: Option<Arc<Systemd>>,
-    /// Lines of shell before it, in its own process.
+    /// Lines of shell to run before, in the same process.
     pub shell: Option<String>,
-    /// Its log level.
+    /// The log level.
     pub log_level: &'static str,
-    /// More top-level TOML keys.
+    /// Additional top-level TOML keys.
     pub top: String,
-    /// TOML that follows the rest, such as a `[limits]` table.
+    /// Additional TOML tables, such as `[limits]`.
     pub more: String,
 }
 
-impl Setup {
-    /// Fed from a file.
+impl GatewayConfig {
+    /// Creates the configuration of a gateway that is fed from a file.
     #[must_use]
     pub fn from_file(path: &Path, root: &str) -> Self {
         Self::with_feed(format!("file:{}", path.display()), root)
     }
 
-    /// Fed by a controlplane.
+    /// Creates the configuration of a gateway that is fed over a unix socket.
     #[must_use]
     pub fn from_socket(path: &Path, root: &str) -> Self {
         Self::with_feed(format!("unix:{}", path.display()), root)
     }
 
-    /// Fed by controlplanes far away, tried in turn; who it is stands in this folder.
+    /// Creates the configuration of a remote node; the endpoints are tried in turn, and its identity is in `state`.
     #[must_use]
     pub fn from_remote(endpoints: &[&str], state: &Path, root: &str) -> Self {
         let top = format!("state_dir = \"{}\"\n", state.display());
@@ -92,70 +92,70 @@ impl Setup {
         }
     }
 
-    /// With this many workers.
+    /// Sets the number of workers.
     #[must_use]
     pub fn workers(mut self, workers: u16) -> Self {
         self.workers = workers;
         self
     }
 
-    /// With this name.
+    /// Sets the node's name.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
     }
 
-    /// Started by this service manager, with the sockets it holds.
+    /// Sets the service manager that starts the process with its sockets.
     #[must_use]
     pub fn service(mut self, service: &Arc<Systemd>) -> Self {
         self.service = Some(Arc::clone(service));
         self
     }
 
-    /// With at most this many files open, if not as many as the tests.
+    /// Limits the number of open files.
     #[must_use]
     pub fn files(self, most: u32) -> Self {
         self.shell(&format!("ulimit -n {most}"))
     }
 
-    /// With these lines of shell before it.
+    /// Sets lines of shell to run before.
     #[must_use]
     pub fn shell(mut self, lines: &str) -> Self {
         self.shell = Some(lines.to_owned());
         self
     }
 
-    /// As one of several: with this number.
+    /// Sets the number among several gateways.
     #[must_use]
     pub fn number(mut self, number: u8) -> Self {
         self.number = number;
         self
     }
 
-    /// With this log level.
+    /// Sets the log level.
     #[must_use]
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
         self
     }
 
-    /// With more configuration: top-level TOML keys.
+    /// Sets additional top-level TOML keys.
     #[must_use]
     pub fn top(mut self, toml: &str) -> Self {
         toml.clone_into(&mut self.top);
         self
     }
 
-    /// Keeping what it serves in the scene's `cache`, its keys in `state`.
+    /// Sets a feed cache and a state directory in the sandbox.
     #[must_use]
-    pub fn cached(self, scene: &Scene) -> Self {
+    pub fn cached(self, sandbox: &Sandbox) -> Self {
         let number = self.number;
-        let dir = |name: &str| scene.path(&format!("{name}{number}")).display().to_string();
+        let dir = |name: &str| sandbox.path(&format!("{name}{number}")).display().to_string();
         self.top(&format!("cache_dir = \"{}\"\nstate_dir = \"{}\"", dir("cache"), dir("state")))
     }
 
-    /// With more configuration: TOML tables.
+    /// Sets additional TOML tables.
     #[must_use]
     pub fn more(mut self, toml: &str) -> Self {
         toml.clone_into(&mut self.more);
@@ -164,22 +164,23 @@ impl Setup {
 }
 
 impl Gateway {
-    /// Starts one and waits until it is ready.
-    pub async fn start(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let mut gateway = Self::start_unready(scene, setup)?;
+    /// Starts a gateway and waits until it is ready.
+    pub async fn start(sandbox: &Sandbox, config: &GatewayConfig) -> Result<Self> {
+        let mut gateway = Self::start_unready(sandbox, config)?;
         eventually("the gateway is ready", START, async || {
-            gateway.process.must_run()?;
+            gateway.process.ensure_running()?;
             gateway.ready().await
         })
         .await?;
         Ok(gateway)
     }
 
-    /// Starts one without waiting.
-    pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, name: named, service, shell, log_level, top, more } = setup;
+    /// Starts the process without waiting until it is ready.
+    pub fn start_unready(sandbox: &Sandbox, config: &GatewayConfig) -> Result<Self> {
+        let GatewayConfig { feed, workers, root, number, name: named, service, shell, log_level, top, more } =
+            config;
         let (name, listen, address) = match number {
-            0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            0 => ("scenario".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
         };
         let name = named.clone().unwrap_or(name);
@@ -192,50 +193,50 @@ impl Gateway {
             "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
              admin_listen = \"{admin}\"\nlog_level = \"{log_level}\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
         );
-        let config = scene.write(&format!("{file}.toml"), &config)?;
+        let config = sandbox.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
-        let log = scene.path(&format!("{file}.log"));
+        let log = sandbox.path(&format!("{file}.log"));
         let process = match (service, shell) {
             (Some(service), _) => service.start(BINARY, &args, &log)?,
-            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), &[], &log)?,
+            (None, Some(shell)) => Process::start_with_shell(shell, (BINARY, &args), &[], &log)?,
             (None, None) => Process::start(BINARY, &args, &log)?,
         };
         Ok(Self { process, address, admin, root: root.clone() })
     }
 
-    /// Where visitors go for https.
+    /// Returns the https address.
     #[must_use]
     pub fn https(&self) -> SocketAddr {
         SocketAddr::new(self.address, HTTPS)
     }
 
-    /// Where visitors go for plain http.
+    /// Returns the plain HTTP address.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         SocketAddr::new(self.address, HTTP)
     }
 
-    /// A visitor that trusts the gateway's root.
-    pub fn visitor(&self) -> Result<Client> {
+    /// Returns a client that trusts the gateway's root.
+    pub fn client(&self) -> Result<Client> {
         Client::new(self.https(), &self.root)
     }
 
-    /// The binary.
+    /// Returns the process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Has it read its file again.
+    /// Sends SIGHUP, so that the gateway reads its files again.
     pub fn reload(&self) -> Result<()> {
         self.process.signal(Signal::SIGHUP)
     }
 
-    /// Fails unless it says that it is ready.
+    /// Fails unless the gateway reports that it is ready.
     pub async fn ready(&self) -> Result<()> {
         self.admin("/readyz").await.map(drop)
     }
 
-    /// Its metrics, in the text format of Prometheus.
+    /// Returns the metrics in Prometheus' text format.
     pub async fn metrics(&self) -> Result<String> {
         self.admin("/metrics").await
     }

@@ -1,14 +1,14 @@
-//! The real `gwctl`, as a user types it.
+//! The real `gwctl` with a user's key.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::controller::Controller;
+use crate::controlplane::Controlplane;
 use crate::process::{self, Output};
 
-/// A user with a key pair made by `gwctl keys generate`, known to a controlplane.
+/// A user with a key pair of `gwctl keys generate` that is known to a controlplane.
 #[derive(Debug, Clone)]
 pub struct User {
     url: String,
@@ -17,41 +17,41 @@ pub struct User {
 }
 
 impl User {
-    /// Makes `name`'s key pair in `dir` and gives the public key to the controlplane.
-    pub async fn create(controller: &Controller, dir: &Path, name: &str) -> Result<Self> {
+    /// Generates a key pair in `dir` and publishes the public key to the controlplane.
+    pub async fn create(controlplane: &Controlplane, dir: &Path, name: &str) -> Result<Self> {
         let stem = dir.join(name);
         let generated = process::run("gwctl", &words(["keys", "generate", &text(&stem)?]), &[]).await?;
         ensure!(generated.code == Some(0), "gwctl keys generate: {generated:?}");
         let id = format!("{name}.pub");
-        std::fs::copy(stem.with_extension("pub"), controller.keys().join(&id))?;
-        Ok(Self { url: controller.url(), id, key: stem.with_extension("priv") })
+        std::fs::copy(stem.with_extension("pub"), controlplane.keys().join(&id))?;
+        Ok(Self { url: controlplane.url(), id, key: stem.with_extension("priv") })
     }
 
-    /// The same user at another URL.
+    /// Returns the same user with another URL.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
         Self { url: url.to_owned(), ..self.clone() }
     }
 
-    /// The same key under somebody else's key id.
+    /// Returns a user with the same key and another key id.
     #[must_use]
     pub fn claiming(&self, id: &str) -> Self {
         Self { id: id.to_owned(), ..self.clone() }
     }
 
-    /// The user's key id.
+    /// Returns the key id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The user's private key file.
+    /// Returns the path of the private key.
     #[must_use]
     pub fn key(&self) -> &Path {
         &self.key
     }
 
-    /// The variables that make `gwctl` this user's.
+    /// Returns the environment variables that configure `gwctl` for this user.
     pub fn env(&self) -> Result<[(&'static str, String); 3]> {
         let (url, id) = (self.url.clone(), self.id.clone());
         Ok([("WEBGATEWAY_URL", url), ("WEBGATEWAY_ID", id), ("WEBGATEWAY_KEY", text(&self.key)?)])
@@ -64,7 +64,7 @@ impl User {
             .await
     }
 
-    /// Runs it with `-o json`, fails unless it succeeds, and returns what it printed.
+    /// Runs `gwctl` with `-o json`, fails unless it succeeds, and returns its output.
     pub async fn json<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Result<Value> {
         let mut args = words(args);
         args.extend(words(["-o", "json"]));

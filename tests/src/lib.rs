@@ -1,14 +1,14 @@
-//! The harness of the stories and of `make dev`: the real binaries, real backends, real clients.
+//! The harness of the scenarios, `make dev` and the benchmarks: the real binaries, real backends and real clients.
 //!
-//! Leaf first; a module imports only what stands before it.
+//! The dependency order of the modules is in `tests/layers/order.rs`.
 
+pub mod acme_proxy;
 pub mod authority;
 pub mod backend;
-pub mod ca;
 pub mod client;
 pub mod clock;
 pub mod connect_proxy;
-pub mod controller;
+pub mod controlplane;
 pub mod delay;
 pub mod document;
 pub mod feed_file;
@@ -24,10 +24,10 @@ pub mod process;
 pub mod quantiles;
 pub mod recorder;
 pub mod resolver;
-pub mod scene;
+pub mod sandbox;
+pub mod scenario;
 pub mod seed;
 pub mod signer;
-pub mod story;
 pub mod systemd;
 pub mod wait;
 pub mod websocket;

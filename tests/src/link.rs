@@ -1,5 +1,6 @@
-//! A link between a node and its controlplane that can be cut, in one direction or both, as packets are lost: without
-//! a word to either side.
+//! A link between a node and its controlplane that can be interrupted in one or both directions without closing it, as
+//! if
+//! packets were lost.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A link; dropping it closes it on both sides.
+/// A running relay; dropping it closes both sides.
 #[derive(Debug)]
 pub struct Link {
     path: PathBuf,
@@ -19,7 +20,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A whole link from a socket at `node` to the one at `controlplane`.
+    /// Relays from a socket at `node` to the one at `controlplane`.
     pub fn between(node: &Path, controlplane: &Path) -> Result<Self> {
         let listener = UnixListener::bind(node)?;
         let (up, down) = (watch::Sender::new(true), watch::Sender::new(true));
@@ -37,20 +38,20 @@ impl Link {
         Ok(Self { path: node.to_owned(), up, down, _relay: relay })
     }
 
-    /// The node's end.
+    /// Returns the path of the node's socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Carries what the node says, and what it is told, or holds it back.
-    pub fn carries(&self, up: bool, down: bool) {
+    /// Opens or interrupts the direction from the node (`up`) and the one to the node (`down`).
+    pub fn set_open(&self, up: bool, down: bool) {
         self.up.send_replace(up);
         self.down.send_replace(down);
     }
 }
 
-/// Brings bytes, and their end, only while the direction is whole.
+/// Copies bytes and the FIN while the direction is open.
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -63,7 +64,7 @@ async fn carry(
             return;
         }
         if read == 0 {
-            // The other side may be gone.
+            // The peer may be gone.
             return drop(to.shutdown().await);
         }
     }

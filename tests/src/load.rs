@@ -1,4 +1,4 @@
-//! Visitors who never stop: every one of their requests has to succeed.
+//! Continuous load by clients whose requests all have to succeed.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use tokio::task::JoinSet;
 
 use crate::wait::eventually;
 
-/// The most different failures that are shown.
-const SHOWN: usize = 10;
+/// The maximum number of different failures in an error.
+const MAX_FAILURES: usize = 10;
 
-/// A load; dropping it ends it.
+/// A running load; dropping it stops it.
 #[derive(Debug, Default)]
 pub struct Load {
-    visitors: JoinSet<()>,
-    tally: Arc<Tally>,
+    clients: JoinSet<()>,
+    counters: Arc<LoadCounters>,
 }
 
-/// What became of the requests.
+/// The counters of the requests.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct LoadCounters {
     answered: AtomicU64,
     slowest_ms: AtomicU64,
     over: AtomicBool,
@@ -30,21 +30,21 @@ pub struct Tally {
 }
 
 impl Load {
-    /// One more visitor, who makes requests one after the other, each by calling `request`.
-    pub fn visitor<V>(&mut self, mut visitor: V, request: impl AsyncFn(&mut V) -> Result<()> + 'static)
+    /// Adds a client that sends requests one after the other, each by calling `request`.
+    pub fn add_client<V>(&mut self, mut client: V, request: impl AsyncFn(&mut V) -> Result<()> + 'static)
     where
         V: 'static,
     {
-        let tally = Arc::clone(&self.tally);
-        self.visitors.spawn_local(async move {
-            while !tally.over.load(Ordering::Relaxed) {
+        let counters = Arc::clone(&self.counters);
+        self.clients.spawn_local(async move {
+            while !counters.over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                match request(&mut visitor).await {
-                    Ok(()) => tally.answered.fetch_add(1, Ordering::Relaxed),
+                match request(&mut client).await {
+                    Ok(()) => counters.answered.fetch_add(1, Ordering::Relaxed),
                     Err(error) => {
-                        let mut failed = tally.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut failed = counters.failed.lock().unwrap_or_else(PoisonError::into_inner);
                         failed.push(format!("{error:#}"));
-                        // Whoever fails at once shall not fill the memory.
+                        // A client that always fails must not fill the memory.
                         if failed.len() > 100 {
                             return;
                         }
@@ -52,36 +52,37 @@ impl Load {
                     }
                 };
                 let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tally.slowest_ms.fetch_max(took, Ordering::Relaxed);
+                counters.slowest_ms.fetch_max(took, Ordering::Relaxed);
             }
         });
     }
 
-    /// Waits until `more` requests more have been answered.
-    pub async fn goes_on(&self, more: u64) -> Result<()> {
-        let goal = self.tally.answered.load(Ordering::Relaxed) + more;
+    /// Waits until `more` further requests have succeeded.
+    pub async fn wait_for_more(&self, more: u64) -> Result<()> {
+        let goal = self.counters.answered.load(Ordering::Relaxed) + more;
         eventually("the load goes on", Duration::from_secs(30), async || {
-            let answered = self.tally.answered.load(Ordering::Relaxed);
+            let answered = self.counters.answered.load(Ordering::Relaxed);
             ensure!(answered >= goal, "{answered} of {goal} requests are answered");
             Ok(())
         })
         .await
     }
 
-    /// Lets each visitor finish its request, and fails if one ever failed; else how many there were, and how many
-    /// milliseconds the slowest took.
+    /// Waits for each client's current request and fails if any request failed; otherwise returns the number of
+    /// requests and the
+    /// longest duration, in milliseconds.
     pub async fn end(mut self) -> Result<(u64, u64)> {
-        self.tally.over.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.visitors.join_next().await {
+        self.counters.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
             ended?;
         }
-        let answered = self.tally.answered.load(Ordering::Relaxed);
-        let failed = self.tally.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = self.counters.answered.load(Ordering::Relaxed);
+        let failed = self.counters.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if !failed.is_empty() {
-            let kinds = failed.iter().collect::<BTreeSet<_>>().into_iter().take(SHOWN);
+            let kinds = failed.iter().collect::<BTreeSet<_>>().into_iter().take(MAX_FAILURES);
             let kinds: Vec<_> = kinds.map(String::as_str).collect();
             bail!("{} of {answered} requests failed: {}", failed.len(), kinds.join("; "));
         }
-        Ok((answered, self.tally.slowest_ms.load(Ordering::Relaxed)))
+        Ok((answered, self.counters.slowest_ms.load(Ordering::Relaxed)))
     }
 }

@@ -1,4 +1,4 @@
-//! Network namespaces: every story has a loopback of its own, with overlay addresses on it.
+//! Network namespaces: each scenario has a loopback of its own with overlay addresses.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,36 +10,36 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid};
 
-/// How many overlay addresses a story can bind to: `400::1` to `400::20`.
+/// The number of overlay addresses that a scenario can bind to: `400::1` to `400::20`.
 const ADDRESSES: u16 = 0x20;
 
-const WHAT_TO_DO: &str = "the stories need a network namespace of their own: run them as root, or allow \
+const HINT: &str = "the scenarios need a network namespace of their own: run them as root, or allow \
     unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
     and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0)";
 
-/// Makes [`enter`] possible. Call it first in `main`: a process with threads cannot enter a user namespace.
+/// Prepares for [`enter`]. Call this first in `main`: a process with threads cannot enter a user namespace.
 pub fn prepare() -> Result<()> {
     if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
         return Ok(());
     }
     let (uid, gid) = (Uid::current(), Gid::current());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).context(WHAT_TO_DO)?;
-    fs::write("/proc/self/setgroups", "deny").context(WHAT_TO_DO)?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context(WHAT_TO_DO)?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context(WHAT_TO_DO)
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).context(HINT)?;
+    fs::write("/proc/self/setgroups", "deny").context(HINT)?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context(HINT)?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context(HINT)
 }
 
-/// Takes the `n`th overlay address away: what is sent to it from now on is lost, and nothing says so.
-pub fn vanish(n: u16) -> Result<()> {
+/// Removes the `n`th overlay address: packets to it are dropped silently.
+pub fn remove_address(n: u16) -> Result<()> {
     let address = address(n);
     ip(&format!("addr del {address}/7 dev lo\nroute add blackhole {address}/128 table local\n"))
 }
 
-/// Puts this thread, and whatever it starts from now on, into a fresh namespace.
+/// Moves this thread, and the processes and threads that it starts, into a new namespace.
 ///
-/// Every address of `400::/7` is local there: those of [`overlay`] can be bound, the others refuse.
+/// Every address of `400::/7` is local there: those of [`overlay`] can be bound, others refuse connections.
 pub fn enter() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).context(WHAT_TO_DO)?;
+    unshare(CloneFlags::CLONE_NEWNET).context(HINT)?;
     let mut batch = String::from("link set lo up\nroute add local 400::/7 dev lo\n");
     for n in 1..=ADDRESSES {
         writeln!(batch, "addr add {}/7 dev lo nodad", address(n))?;
@@ -57,20 +57,20 @@ fn ip(batch: &str) -> Result<()> {
         .spawn();
     let mut ip = match spawned {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("the stories need the `ip` command: apt-get install iproute2")
+            bail!("the scenarios need the `ip` command: apt-get install iproute2")
         }
         spawned => spawned.context("ip")?,
     };
     ip.stdin.take().context("ip has no stdin")?.write_all(batch.as_bytes())?;
     let output = ip.wait_with_output()?;
-    ensure!(output.status.success(), "{WHAT_TO_DO}; ip said: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{HINT}; ip said: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
-/// The `n`th overlay address of the story (1 to 32) with this port.
+/// Returns the `n`th overlay address of the scenario (1 to 32) with this port.
 #[must_use]
 pub fn overlay(n: u16, port: u16) -> SocketAddr {
-    assert!((1..=ADDRESSES).contains(&n), "a story has {ADDRESSES} overlay addresses");
+    assert!((1..=ADDRESSES).contains(&n), "a scenario has {ADDRESSES} overlay addresses");
     SocketAddr::new(IpAddr::V6(address(n)), port)
 }
 

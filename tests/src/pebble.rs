@@ -1,4 +1,4 @@
-//! Let's Encrypt's pebble: a real ACME CA, in the story's namespace.
+//! Let's Encrypt's pebble, an ACME CA for tests, in the scenario's namespace.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,32 +12,32 @@ use crate::process::Process;
 use crate::resolver::Resolver;
 use crate::wait::eventually;
 
-/// The port of its ACME API.
+/// The port of the ACME API.
 pub const PORT: u16 = 14000;
-/// The port on which it tells of itself.
+/// The port of the management API.
 pub const MANAGEMENT: u16 = 15000;
 const START: Duration = Duration::from_secs(20);
 
-/// How a CA behaves.
+/// The configuration of pebble.
 #[derive(Debug, Clone)]
-pub struct Temper {
-    /// How many of 100 nonces it refuses although they are good.
+pub struct PebbleConfig {
+    /// The percentage of valid nonces that are refused.
     pub nonces_refused: u8,
-    /// How many seconds it takes, at most, before it looks at a challenge.
+    /// The maximum delay before a challenge is validated, in seconds.
     pub sleep: u8,
-    /// How long its certificates live.
+    /// The validity period of certificates.
     pub validity: Duration,
     /// The key id and the HMAC key (base64url) that an account must be bound to.
     pub binding: Option<(String, String)>,
-    /// The port on which it listens, if something stands before it.
+    /// The port of the ACME API; another one than [`PORT`] if a proxy is in front.
     pub port: u16,
-    /// The port on which it looks for https.
+    /// The port of TLS-ALPN-01 validation.
     pub https: u16,
-    /// The port on which it looks for plain http.
+    /// The port of HTTP-01 validation.
     pub http: u16,
 }
 
-/// A running CA. Its HTTPS certificate is from an authority of its own.
+/// A running pebble. The certificate of its API is from an authority of its own.
 #[derive(Debug)]
 pub struct Pebble {
     process: Process,
@@ -45,7 +45,7 @@ pub struct Pebble {
     root_file: PathBuf,
 }
 
-impl Default for Temper {
+impl Default for PebbleConfig {
     fn default() -> Self {
         Self {
             nonces_refused: 0,
@@ -59,7 +59,7 @@ impl Default for Temper {
     }
 }
 
-impl Temper {
+impl PebbleConfig {
     fn config(&self, dir: &str) -> String {
         let keys: serde_json::Map<_, _> =
             self.binding.iter().map(|(id, key)| (id.clone(), json!(key))).collect();
@@ -92,8 +92,12 @@ impl Temper {
 }
 
 impl Pebble {
-    /// Starts one that asks this resolver, with its files and its log in `dir`.
-    pub async fn start(dir: &std::path::Path, resolver: &Resolver, temper: &Temper) -> Result<Self> {
+    /// Starts pebble with this resolver, and with its files and log in `dir`.
+    pub async fn start(
+        dir: &std::path::Path,
+        resolver: &Resolver,
+        pebble_config: &PebbleConfig,
+    ) -> Result<Self> {
         let api = Authority::new()?;
         let shown = api.issue(&["localhost"])?;
         let root_file = dir.join("pebble-root.pem");
@@ -101,56 +105,56 @@ impl Pebble {
         std::fs::write(dir.join("pebble.pem"), &shown.chain)?;
         std::fs::write(dir.join("pebble.key"), &shown.key)?;
         let config = dir.join("pebble.json");
-        std::fs::write(&config, temper.config(dir.to_str().context("a path that is text")?))?;
+        std::fs::write(&config, pebble_config.config(dir.to_str().context("a path that is text")?))?;
         let (config, dns) = (config.to_string_lossy(), resolver.address().to_string());
-        // `-strict false` with a space would end its flags.
+        // Go's flag parser would stop at `-strict false` with a space.
         let args = ["-config", &*config, "-strict=false", "-dnsserver", &dns];
         let mut process =
-            Process::start_with("pebble", &args, &temper.environment(), &dir.join("pebble.log"))
+            Process::start_with("pebble", &args, &pebble_config.environment(), &dir.join("pebble.log"))
                 .context("apt-get install pebble")?;
         let client = Client::new(([127, 0, 0, 1], MANAGEMENT).into(), api.root())?;
         eventually("pebble answers", START, async || {
-            process.must_run()?;
+            process.ensure_running()?;
             client.get("localhost", "/roots/0").await?.expect(200)
         })
         .await?;
         Ok(Self { process, api, root_file })
     }
 
-    /// The URL of its directory.
+    /// Returns the URL of the ACME directory.
     #[must_use]
     pub fn directory() -> String {
         format!("https://localhost:{PORT}/dir")
     }
 
-    /// The PEM file of the root of its HTTPS certificate.
+    /// Returns the path of the root of the API's certificate, PEM.
     #[must_use]
     pub fn root_file(&self) -> &std::path::Path {
         &self.root_file
     }
 
-    /// Who issued its HTTPS certificate.
+    /// Returns the authority that issued the API's certificate.
     #[must_use]
     pub fn api(&self) -> &Authority {
         &self.api
     }
 
-    /// The root of the certificates it issues, PEM; another one after each start.
+    /// Returns the root of issued certificates, PEM; it changes with each start.
     pub async fn root(&self) -> Result<String> {
         self.management("/roots/0").await
     }
 
-    /// How many orders were placed, finished or not.
+    /// Returns the number of orders, finished or not.
     pub fn orders(&self) -> Result<usize> {
-        Ok(self.process.logged()?.matches("Added order ").count())
+        Ok(self.process.log()?.matches("Added order ").count())
     }
 
-    /// How many certificates it has issued.
+    /// Returns the number of issued certificates.
     pub fn issued(&self) -> Result<usize> {
-        Ok(self.process.logged()?.matches("Issued certificate serial").count())
+        Ok(self.process.log()?.matches("Issued certificate serial").count())
     }
 
-    /// The process.
+    /// Returns the process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }

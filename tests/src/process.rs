@@ -1,4 +1,4 @@
-//! The project's binaries as child processes: found, logged, signalled, and never left behind.
+//! The project's binaries as child processes, which end with their parent.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,16 +15,17 @@ use nix::unistd::{Pid, getppid};
 
 use crate::wait::eventually;
 
-/// How many sockets [`Process::start_holding`] can pass.
-pub const MOST_SOCKETS: usize = 3;
-/// Moves what stands in for the three standard streams to where systemd passes sockets, and becomes the program.
+/// The maximum number of sockets that [`Process::start_with_sockets`] can pass.
+pub const MAX_SOCKETS: usize = 3;
+/// A shell script that moves the three standard streams to the descriptors of systemd's sockets, and becomes the
+/// program.
 const LISTEN: &str =
     "exec 3<&0 4<&1 5<&2 </dev/null >>\"$LOG\" 2>&1; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
-/// The variables that name proxies.
+/// The environment variables of HTTP proxies.
 const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
 const DIE_WITH_PARENT: &str = "--die-with-parent";
 
-/// A running binary; dropping it kills it.
+/// A running process; dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -33,22 +34,22 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a binary of this project; what it prints goes to `log`.
+    /// Starts a binary of this project with its output in `log`.
     ///
-    /// It dies with the thread that starts it, however that ends.
+    /// The process is killed when the thread that starts it ends.
     pub fn start(binary: &str, args: &[&str], log: &Path) -> Result<Self> {
         Self::start_with(binary, args, &[], log)
     }
 
-    /// The same with these variables more; a binary that is not of this project is searched in `PATH`.
+    /// Starts a binary with additional environment variables; one that is not of this project is searched in `PATH`.
     pub fn start_with(binary: &str, args: &[&str], env: &[(&str, String)], log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let streams = [Stdio::null(), file.try_clone()?.into(), file.into()];
         Self::spawn((binary, args), env, streams, log)
     }
 
-    /// The same after some lines of shell, whose process it takes over: they can limit it, or redirect its streams.
-    pub fn start_after(
+    /// Starts a binary with `exec` after lines of shell, which can set limits or redirect streams.
+    pub fn start_with_shell(
         shell: &str,
         (binary, args): (&str, &[&str]),
         env: &[(&str, String)],
@@ -59,8 +60,8 @@ impl Process {
         Self::start_with("sh", &args, env, log)
     }
 
-    /// The same as systemd starts a service: with sockets from descriptor 3 on, and `LISTEN_PID`.
-    pub fn start_holding(
+    /// Starts a binary as systemd does with socket activation: with sockets from descriptor 3 on, and `LISTEN_PID`.
+    pub fn start_with_sockets(
         (binary, args): (&str, &[&str]),
         env: &[(&str, String)],
         sockets: Vec<OwnedFd>,
@@ -71,7 +72,7 @@ impl Process {
         let mut env = env.to_vec();
         env.push(("LOG", log.to_string_lossy().into_owned()));
         let mut sockets = sockets.into_iter().map(Stdio::from);
-        let streams = [(); MOST_SOCKETS].map(|()| sockets.next().unwrap_or_else(Stdio::null));
+        let streams = [(); MAX_SOCKETS].map(|()| sockets.next().unwrap_or_else(Stdio::null));
         let mut process = Self::spawn(("sh", &args), &env, streams, log)?;
         binary.clone_into(&mut process.name);
         Ok(process)
@@ -85,7 +86,7 @@ impl Process {
     ) -> Result<Self> {
         let program = find(binary).or_else(|missing| installed(binary).ok_or(missing))?;
         let mut command = Command::new(std::env::current_exe()?);
-        // Whoever runs the tests may be behind a proxy; what the binaries talk to is on this machine.
+        // The machine may use a proxy, but all peers of the binaries are local.
         for name in PROXIES {
             command.env_remove(name);
         }
@@ -98,7 +99,7 @@ impl Process {
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
-            // A terminal's Ctrl-C is for the parent, which stops its children in order.
+            // Ctrl-C must reach the parent alone, which stops its children in order.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
@@ -110,33 +111,33 @@ impl Process {
         kill(self.pid()?, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
-    /// Kills it, as `kill -9` does, and waits for it to be gone.
+    /// Sends SIGKILL and waits for the process to end.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Its status, if it has ended.
+    /// Returns the exit status, if the process has ended.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Waits for it to end.
+    /// Waits for the process to end.
     pub async fn end(&mut self, within: Duration) -> Result<ExitStatus> {
         let what = format!("{} ends", self.name);
         eventually(&what, within, async || self.ended()?.context("it runs")).await
     }
 
-    /// Fails, with what it logged last, if it has ended.
-    pub fn must_run(&mut self) -> Result<()> {
+    /// Fails with the log if the process has ended.
+    pub fn ensure_running(&mut self) -> Result<()> {
         if let Some(status) = self.ended()? {
-            bail!("{} ended with {status}; it said:\n{}", self.name, self.logged()?);
+            bail!("{} ended with {status}; it said:\n{}", self.name, self.log()?);
         }
         Ok(())
     }
 
-    /// The thread of this name.
+    /// Returns the thread with this name.
     pub fn thread(&self, name: &str) -> Result<Pid> {
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let task = task?;
@@ -147,19 +148,19 @@ impl Process {
         bail!("{} has no thread {name}", self.name)
     }
 
-    /// What it has logged so far.
-    pub fn logged(&self) -> Result<String> {
-        // A pipe or a device has no end.
+    /// Returns the log so far.
+    pub fn log(&self) -> Result<String> {
+        // Reading a pipe or a device would not end.
         ensure!(fs::metadata(&self.log)?.is_file(), "the log of {} is no file", self.name);
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 
-    /// The CPU time it has used so far, in clock ticks of 10 ms.
+    /// Returns the CPU time used so far, in clock ticks of 10 ms.
     pub fn cpu_ticks(&self) -> Result<u64> {
         cpu_ticks_of(self.child.id())
     }
 
-    /// Its resident memory (proc(5), `VmRSS` and `VmHWM`).
+    /// Returns the resident memory (proc(5), `VmRSS` and `VmHWM`).
     pub fn memory(&self) -> Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let value = |key: &str| -> Result<u64> {
@@ -170,12 +171,12 @@ impl Process {
         Ok(Memory { now: value("VmRSS")?, most: value("VmHWM")? })
     }
 
-    /// The number of its open files.
+    /// Returns the number of open files.
     pub fn open_files(&self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// Lets it have at most this many files open (prlimit(1)).
+    /// Limits the number of open files (prlimit(1)).
     pub fn limit_files(&self, most: u32) -> Result<()> {
         let [pid, limit] = [format!("--pid={}", self.child.id()), format!("--nofile={most}:")];
         let status = Command::new("prlimit").args([pid, limit]).status().context("prlimit")?;
@@ -190,7 +191,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if the process has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -199,13 +200,13 @@ impl Drop for Process {
 /// Resident memory, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
-    /// What it takes now.
+    /// The current resident memory.
     pub now: u64,
-    /// The most it took so far.
+    /// The maximum so far.
     pub most: u64,
 }
 
-/// The CPU time a process has used so far, in clock ticks of 10 ms (proc(5), `utime` and `stime`).
+/// Returns the CPU time that a process has used so far, in clock ticks of 10 ms (proc(5), `utime` and `stime`).
 pub fn cpu_ticks_of(id: u32) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
     let after_name = stat.rsplit(')').next().context("no name in stat")?;
@@ -214,14 +215,14 @@ pub fn cpu_ticks_of(id: u32) -> Result<u64> {
     Ok(ticks(11)? + ticks(12)?)
 }
 
-/// What a finished command printed.
+/// The result of a finished command.
 #[derive(Debug)]
 pub struct Output {
-    /// Its exit code; `None` after a signal.
+    /// The exit code; `None` after a signal.
     pub code: Option<i32>,
-    /// Its standard output.
+    /// The standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
@@ -241,7 +242,7 @@ pub async fn run(binary: &str, args: &[String], env: &[(&str, &str)]) -> Result<
     })
 }
 
-/// Becomes a child of [`Process::start`] when asked to. Call it first in `main`.
+/// Executes the program of [`Process::start`] if this process was started for it. Call this first in `main`.
 pub fn trampoline() -> Result<()> {
     let mut args = std::env::args_os().skip(1);
     if args.next().as_deref() != Some(DIE_WITH_PARENT.as_ref()) {
@@ -254,7 +255,7 @@ pub fn trampoline() -> Result<()> {
     Err(Command::new(&program).args(args).exec()).with_context(|| format!("cannot run {}", program.display()))
 }
 
-/// The path of a binary of this project: it stands beside this one, or above its `deps`.
+/// Returns the path of a binary of this project: beside this executable, or above its `deps` folder.
 pub fn find(binary: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let beside = this.ancestors().skip(1).take(2).map(|dir| dir.join(binary));
@@ -263,7 +264,7 @@ pub fn find(binary: &str) -> Result<PathBuf> {
     })
 }
 
-/// The path of an installed program.
+/// Returns the path of an installed program.
 #[must_use]
 pub fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -1,8 +1,8 @@
-//! What many measured times come to.
+//! Quantiles of measured durations.
 
 use std::time::Duration;
 
-/// The median, the 99th percentile and the longest, in milliseconds.
+/// Returns the median, the 99th percentile and the maximum as text, in milliseconds.
 #[must_use]
 pub fn quantiles(times: &[Duration]) -> String {
     let mut sorted = times.to_vec();
@@ -15,7 +15,7 @@ pub fn quantiles(times: &[Duration]) -> String {
     format!("{p50:.1} / {p99:.1} / {max:.1} ms")
 }
 
-/// A time in milliseconds.
+/// Returns a duration in milliseconds.
 #[must_use]
 pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0

@@ -1,4 +1,4 @@
-//! A backend that records each request to the byte, and answers with the bytes that its path was given.
+//! A backend that records each request byte by byte, and responds with bytes that were set for its path.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,14 +19,14 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct State {
-    answers: HashMap<String, Vec<u8>>,
-    requests: Vec<Recorded>,
+    responses: HashMap<String, Vec<u8>>,
+    requests: Vec<RecordedRequest>,
     connections: usize,
 }
 
-/// A request as it was received.
+/// A recorded request.
 #[derive(Debug, Clone, Default)]
-pub struct Recorded {
+pub struct RecordedRequest {
     /// The request line and the fields, as they were sent.
     pub head: String,
     /// The content, without its framing.
@@ -35,7 +35,7 @@ pub struct Recorded {
     pub trailers: String,
 }
 
-impl Recorded {
+impl RecordedRequest {
     /// Returns all values of a field, in order.
     #[must_use]
     pub fn values(&self, name: &str) -> Vec<&str> {
@@ -49,7 +49,7 @@ impl Recorded {
 }
 
 impl Recorder {
-    /// Listens on `address`; a path without an answer of its own is answered with an empty 200.
+    /// Listens on `address`; a path without a response of its own gets an empty 200.
     pub async fn start(address: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("recorder on {address}"))?;
         let address = listener.local_addr()?;
@@ -61,32 +61,32 @@ impl Recorder {
             while let Ok((stream, _)) = listener.accept().await {
                 lock(&shared).connections += 1;
                 let state = Arc::clone(&shared);
-                // A connection that is cut, or misframed, ends here; what came before it is recorded.
+                // A connection that is cut or misframed ends here; earlier requests are recorded.
                 connections.spawn(async move { drop(serve(stream, &state).await) });
             }
         });
         Ok(Self { address, state, _server: server })
     }
 
-    /// The address it listens on.
+    /// Returns the listen address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers requests for `target` with these bytes, and closes after an answer that says `Connection: close`.
-    pub fn answer(&self, target: &str, bytes: impl Into<Vec<u8>>) {
-        lock(&self.state).answers.insert(target.to_owned(), bytes.into());
+    /// Sets the response to requests for `target`; a response with `Connection: close` ends the connection.
+    pub fn respond(&self, target: &str, bytes: impl Into<Vec<u8>>) {
+        lock(&self.state).responses.insert(target.to_owned(), bytes.into());
     }
 
     /// Returns the requests for `target` so far.
     #[must_use]
-    pub fn requests(&self, target: &str) -> Vec<Recorded> {
+    pub fn requests(&self, target: &str) -> Vec<RecordedRequest> {
         lock(&self.state).requests.iter().filter(|request| request.target() == target).cloned().collect()
     }
 
     /// Returns the only request for `target`.
-    pub fn only(&self, target: &str) -> Result<Recorded> {
+    pub fn only(&self, target: &str) -> Result<RecordedRequest> {
         let mut requests = self.requests(target);
         match (requests.pop(), requests.is_empty()) {
             (Some(only), true) => Ok(only),
@@ -108,7 +108,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 async fn serve(stream: TcpStream, state: &Mutex<State>) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut request = Recorded { head: lines(&mut stream).await?, ..Recorded::default() };
+        let mut request = RecordedRequest { head: lines(&mut stream).await?, ..RecordedRequest::default() };
         if request.values("transfer-encoding").is_empty() {
             let length = request.values("content-length").first().map_or(Ok(0), |length| length.parse())?;
             request.body = vec![0; length];
@@ -117,14 +117,14 @@ async fn serve(stream: TcpStream, state: &Mutex<State>) -> Result<()> {
             request.trailers = chunks(&mut stream, &mut request.body).await?;
         }
         let target = request.target().to_owned();
-        let answer = {
+        let response = {
             let mut state = lock(state);
             state.requests.push(request);
-            state.answers.get(&target).cloned()
+            state.responses.get(&target).cloned()
         };
-        let answer = answer.unwrap_or_else(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
-        stream.write_all(&answer).await?;
-        if String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("connection: close") {
+        let response = response.unwrap_or_else(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+        stream.write_all(&response).await?;
+        if String::from_utf8_lossy(&response).to_ascii_lowercase().contains("connection: close") {
             stream.shutdown().await?;
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! The DNS as the world sees it: one recursive resolver that knows what a story says, and asks our own name server
-//! about `_acme-challenge.<base domain>`, as the owner's NS record would have it.
+//! A recursive DNS resolver with the records of a scenario, which forwards queries for
+//! `_acme-challenge.<base domain>` to the controlplane's name server, as an NS record would delegate it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,10 +14,10 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long our name server may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout of queries to the controlplane's name server.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest chain of CNAME records.
-const CHAIN: usize = 8;
+const MAX_CNAMES: usize = 8;
 const TTL: u32 = 1;
 
 /// A running resolver.
@@ -34,7 +34,7 @@ struct Zone {
     asked: Vec<(Name, RecordType)>,
 }
 
-/// Our own part of the DNS.
+/// The delegation of a zone to the controlplane's name server.
 #[derive(Debug, Clone)]
 struct Delegation {
     zone: Name,
@@ -42,7 +42,8 @@ struct Delegation {
 }
 
 impl Resolver {
-    /// Starts one on this port of loopback, over UDP; `server` is our name server for the base domain `base`.
+    /// Starts a resolver on this UDP port of loopback; `server` is the controlplane's name server, for the base domain
+    /// `base`.
     pub async fn start(port: u16, base: &str, server: SocketAddr) -> Result<Self> {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
         let socket = UdpSocket::bind(address).await?;
@@ -53,14 +54,14 @@ impl Resolver {
         Ok(Self { address, zone, _server: task })
     }
 
-    /// Where it listens.
+    /// Returns the listen address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Gives `host` these addresses and nothing else.
-    pub fn points(&self, host: &str, addresses: &[IpAddr]) -> Result<()> {
+    /// Sets the A and AAAA records of `host`, and removes its other ones.
+    pub fn set_addresses(&self, host: &str, addresses: &[IpAddr]) -> Result<()> {
         let records = addresses.iter().map(|address| match *address {
             IpAddr::V4(v4) => RData::A(A(v4)),
             IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
@@ -69,15 +70,15 @@ impl Resolver {
         Ok(())
     }
 
-    /// Makes `host` another name of `target` and nothing else.
-    pub fn alias(&self, host: &str, target: &str) -> Result<()> {
+    /// Sets a CNAME record from `host` to `target`, and removes the other ones of `host`.
+    pub fn set_alias(&self, host: &str, target: &str) -> Result<()> {
         let record = RData::CNAME(CNAME(name(target)?));
         lock(&self.zone).records.insert(name(host)?, vec![record]);
         Ok(())
     }
 
-    /// How often this was asked for.
-    pub fn asked(&self, host: &str, kind: RecordType) -> Result<usize> {
+    /// Returns the number of queries for `host` and `kind`.
+    pub fn query_count(&self, host: &str, kind: RecordType) -> Result<usize> {
         let host = name(host)?;
         Ok(lock(&self.zone).asked.iter().filter(|asked| asked.0 == host && asked.1 == kind).count())
     }
@@ -92,7 +93,7 @@ async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>, delegation: Delegation
         let (socket, zone, delegation) = (Arc::clone(&socket), Arc::clone(&zone), delegation.clone());
         answers.spawn(async move {
             if let Ok(bytes) = answer(&question, &zone, &delegation).await.to_vec() {
-                // Who asked may be gone.
+                // The client may be gone.
                 drop(socket.send_to(&bytes, client).await);
             }
         });
@@ -111,7 +112,7 @@ async fn answer(question: &Message, zone: &Mutex<Zone>, delegation: &Delegation)
     };
     let (mut host, kind) = (query.name().to_lowercase(), query.query_type());
     lock(zone).asked.push((host.clone(), kind));
-    for _ in 0..CHAIN {
+    for _ in 0..MAX_CNAMES {
         if delegation.zone.zone_of(&host) {
             delegation.ask(&host, kind, &mut answer).await;
             return answer;
@@ -138,9 +139,9 @@ async fn answer(question: &Message, zone: &Mutex<Zone>, delegation: &Delegation)
 }
 
 impl Delegation {
-    /// Asks our name server; without an answer it is SERVFAIL, as from any resolver.
+    /// Forwards a query to the controlplane's name server; without an answer the result is SERVFAIL.
     async fn ask(&self, host: &Name, kind: RecordType, answer: &mut Message) {
-        match timeout(PATIENCE, self.exchange(host, kind)).await {
+        match timeout(TIMEOUT, self.exchange(host, kind)).await {
             Ok(Ok(theirs)) => {
                 answer.metadata.response_code = theirs.metadata.response_code;
                 answer.add_answers(theirs.answers);

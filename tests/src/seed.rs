@@ -1,4 +1,4 @@
-//! Routes made by seed, put into the database in bulk.
+//! Generated routes, inserted into the database in bulk.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use diesel::{Connection as _, SqliteConnection};
 
 use crate::feed_file::BASE_DOMAIN;
 
-/// How many users own them.
+/// The number of users that own the routes.
 pub const OWNERS: u64 = 1000;
 
-// Multipliers of odd value permute the numbers, so that hosts come in no order and none twice.
+// Odd multipliers permute the numbers, so that hosts are unordered and unique.
 const STEP: u64 = 2_654_435_761;
 const SHIFT: u64 = 40_503;
 const MASK: u64 = 0xffff_ffff;
 
-/// Adds `count` terminated routes with a backend each, every one with a version of its own.
+/// Adds `count` terminated routes, each with one backend and its own version.
 pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
     let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
     let mixed = format!("((i * {STEP} + {seed} * {SHIFT}) & {MASK})");
@@ -41,7 +41,7 @@ pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Adds one terminated route, whatever the rules say.
+/// Adds one terminated route without validation.
 pub fn route(database: &Path, host: &str, backend: &str) -> Result<()> {
     let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
     let sql = format!(
@@ -58,14 +58,14 @@ pub fn route(database: &Path, host: &str, backend: &str) -> Result<()> {
     Ok(())
 }
 
-/// The id of the `n`th route.
+/// Returns the id of the `n`th route.
 #[must_use]
 pub fn id(n: u64, seed: u64) -> String {
     let mixed = n.wrapping_mul(STEP).wrapping_add(seed.wrapping_mul(SHIFT)) & MASK;
     format!("{mixed:08x}-0000-7000-8000-{n:012x}")
 }
 
-/// The key id of the `n`th route's owner.
+/// Returns the key id of the `n`th route's owner.
 #[must_use]
 pub fn owner(n: u64) -> String {
     format!("owner{}.pub", n % OWNERS)

@@ -1,4 +1,4 @@
-//! Signed JSON-RPC requests, made by hand so that they can be wrong in one place.
+//! Signed JSON-RPC requests, built by hand so that a scenario can make them invalid.
 
 use std::path::Path;
 
@@ -15,23 +15,23 @@ use crate::client::{Connection, Reply};
 use crate::clock;
 use crate::gwctl::User;
 
-/// A key and the id it goes by.
+/// A private key and its key id.
 pub struct Signer {
     key: PrivateKey,
     id: KeyId,
 }
 
-/// When and as what a request is signed.
+/// The parameters of a signature that a scenario can choose.
 #[derive(Debug, Clone)]
-pub struct Stamp {
-    /// `created`, Unix seconds.
+pub struct SignatureParams {
+    /// The `created` parameter, in Unix seconds.
     pub created: i64,
-    /// `nonce`.
+    /// The `nonce` parameter.
     pub nonce: String,
 }
 
-impl Stamp {
-    /// Now, with a nonce of its own.
+impl SignatureParams {
+    /// Returns the current time and a new nonce.
     #[must_use]
     pub fn fresh() -> Self {
         Self { created: clock::now(), nonce: Uuid::now_v7().to_string() }
@@ -39,28 +39,28 @@ impl Stamp {
 }
 
 impl Signer {
-    /// Signs as a user.
-    pub fn of(user: &User) -> Result<Self> {
+    /// Creates a signer with a user's key.
+    pub fn for_user(user: &User) -> Result<Self> {
         Self::new(&std::fs::read_to_string(user.key())?, user.id())
     }
 
-    /// Signs with a private key, PEM, as this key id.
+    /// Creates a signer from a private key, PEM, and a key id.
     pub fn new(pem: &str, id: &str) -> Result<Self> {
         Ok(Self { key: PrivateKey::parse(pem)?, id: id.parse::<KeyId>()? })
     }
 
-    /// Signs with the key that this seed makes: as many callers as a story wants.
+    /// Creates a signer with the ed25519 key of a seed.
     pub fn from_seed(seed: [u8; 32], id: &str) -> Result<Self> {
         Ok(Self { key: PrivateKey::from_seed(&seed), id: id.parse::<KeyId>()? })
     }
 
-    /// Puts the public key where a controlplane looks for it.
+    /// Writes the public key to a controlplane's key directory.
     pub fn publish(&self, keys: &Path) -> Result<()> {
         Ok(std::fs::write(keys.join(self.id.as_str()), self.key.public().to_pem())?)
     }
 
-    /// A POST of `body` to `url`.
-    pub fn post(&self, url: &str, body: &str, stamp: &Stamp) -> Result<Request<Bytes>> {
+    /// Returns a signed POST of `body` to `url`.
+    pub fn post(&self, url: &str, body: &str, stamp: &SignatureParams) -> Result<Request<Bytes>> {
         let mut request = Request::post(url)
             .header("content-type", "application/json")
             .body(Bytes::from(body.to_owned()))?;
@@ -68,20 +68,20 @@ impl Signer {
         Ok(request)
     }
 
-    /// Calls a method over a connection of the API and returns the whole answer.
+    /// Calls a method over a connection to the API and returns the response.
     pub async fn call(&self, api: &mut Connection, url: &str, method: &str, params: Value) -> Result<Reply> {
-        let request = self.post(url, &call(method, params).to_string(), &Stamp::fresh())?;
+        let request = self.post(url, &call(method, params).to_string(), &SignatureParams::fresh())?;
         send(api, request).await
     }
 }
 
-/// One JSON-RPC request.
+/// Returns a JSON-RPC request.
 #[must_use]
 pub fn call(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params, "id": 1})
 }
 
-/// Sends a request whose URI is absolute, in the form the connection wants.
+/// Sends a request with an absolute URI, in the target form of the connection.
 pub async fn send(api: &mut Connection, request: Request<Bytes>) -> Result<Reply> {
     let (head, body) = request.into_parts();
     let authority = head.uri.authority().context("an absolute URI")?.to_string();
@@ -91,7 +91,7 @@ pub async fn send(api: &mut Connection, request: Request<Bytes>) -> Result<Reply
     api.send(sent).await
 }
 
-/// Changes a header of a request that is signed already.
+/// Changes a header of a signed request.
 pub fn tamper(
     request: &mut Request<Bytes>,
     name: &'static str,

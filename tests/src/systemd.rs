@@ -1,4 +1,4 @@
-//! Plays systemd: holds sockets for what it starts, and hears what that says of itself (sd_notify(3)).
+//! A simulated systemd: passes sockets to services and receives their notifications (sd_notify(3)).
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
-use crate::process::{MOST_SOCKETS, Process};
-use crate::scene::Scene;
+use crate::process::{MAX_SOCKETS, Process};
+use crate::sandbox::Sandbox;
 
-/// How long a service may be silent, in microseconds: it speaks three times within it.
+/// The watchdog interval, in microseconds; services notify three times within it.
 const WATCHDOG_USEC: &str = "900000";
 
-/// One service's manager. Its sockets stay open whatever becomes of the service.
+/// The manager of one service. Its sockets stay open when the service ends.
 #[derive(Debug)]
 pub struct Systemd {
     sockets: Vec<(String, OwnedFd)>,
@@ -26,15 +26,15 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// One without sockets.
-    pub fn new(scene: &Scene, service: &str) -> Result<Self> {
-        let path = scene.path(&format!("{service}.notify"));
+    /// Creates a manager without sockets.
+    pub fn new(sandbox: &Sandbox, service: &str) -> Result<Self> {
+        let path = sandbox.path(&format!("{service}.notify"));
         let notify = UnixDatagram::bind(&path)?;
         notify.set_nonblocking(true)?;
         Ok(Self { sockets: Vec::new(), notify, path, said: Mutex::default() })
     }
 
-    /// Listens with TCP, as `ListenStream=` with `ReusePort=yes` does.
+    /// Adds a TCP socket, as `ListenStream=` with `ReusePort=yes` does.
     pub fn tcp(mut self, name: &str, address: &str) -> Result<Self> {
         let address: SocketAddr = address.parse()?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -53,9 +53,9 @@ impl Systemd {
         Ok(self)
     }
 
-    /// Starts the service's process with its sockets.
+    /// Starts the service's process with the sockets.
     pub fn start(&self, binary: &str, args: &[&str], log: &Path) -> Result<Process> {
-        ensure!(self.sockets.len() <= MOST_SOCKETS, "more sockets than can be passed");
+        ensure!(self.sockets.len() <= MAX_SOCKETS, "more sockets than can be passed");
         let names: Vec<&str> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
         let env = [
             ("LISTEN_FDS", names.len().to_string()),
@@ -64,11 +64,11 @@ impl Systemd {
             ("WATCHDOG_USEC", WATCHDOG_USEC.to_owned()),
         ];
         let sockets: Result<Vec<_>, _> = self.sockets.iter().map(|(_, socket)| socket.try_clone()).collect();
-        Process::start_holding((binary, args), &env, sockets?, log)
+        Process::start_with_sockets((binary, args), &env, sockets?, log)
     }
 
-    /// How often a line with this beginning was said so far.
-    pub fn heard(&self, beginning: &str) -> Result<usize> {
+    /// Returns the number of notifications so far that begin with this text.
+    pub fn notifications(&self, beginning: &str) -> Result<usize> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = [0; 4096];
         loop {

@@ -1,4 +1,4 @@
-//! Waiting for a condition, never for a time.
+//! Polling for a condition, instead of sleeping.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Probes until the probe succeeds; its last error is told when `within` is over.
+/// Calls `probe` until it succeeds; after `within`, returns its last error.
 pub async fn eventually<T>(
     what: &str,
     within: Duration,

@@ -1,4 +1,4 @@
-//! WebSockets, both ends: a visitor's, and the backend's that says everything back.
+//! WebSockets: a client, and the backend's echo.
 
 use std::time::Duration;
 
@@ -12,33 +12,33 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A visitor's end.
+/// A client's WebSocket.
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: WebSocketStream<S>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Opens one over a stream that leads to `host`.
+    /// Opens a WebSocket over a stream to `host`.
     pub async fn open(stream: S, host: &str, path: &str) -> Result<Self> {
         let request = format!("ws://{host}{path}").into_client_request()?;
-        let opened = timeout(PATIENCE, client_async(request, stream)).await.context("no answer")?;
+        let opened = timeout(TIMEOUT, client_async(request, stream)).await.context("no answer")?;
         Ok(Self { stream: opened?.0 })
     }
 
-    /// Says something and fails unless exactly that comes back.
+    /// Sends a text and fails unless the same text comes back.
     pub async fn echo(&mut self, text: &str) -> Result<()> {
         self.stream.send(Message::text(text)).await?;
-        let heard = timeout(PATIENCE, self.stream.next()).await.context("no echo")?;
+        let heard = timeout(TIMEOUT, self.stream.next()).await.context("no echo")?;
         match heard.context("closed")?? {
             Message::Text(echo) if echo.as_str() == text => Ok(()),
             other => bail!("expected an echo of {text:?}, got {other:?}"),
         }
     }
 
-    /// Waits for its end; the close code, if one came.
+    /// Waits until the WebSocket is closed; returns the close code, if one was received.
     pub async fn closed(&mut self) -> Result<Option<u16>> {
         let mut code = None;
         let ended = async {
@@ -48,12 +48,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
             }
         };
-        timeout(PATIENCE, ended).await.context("it stays open")?;
+        timeout(TIMEOUT, ended).await.context("it stays open")?;
         Ok(code)
     }
 }
 
-/// The backend's end, after the upgrade: says everything back until the visitor closes.
+/// Echoes every message until the client closes; for the backend, after the upgrade.
 pub async fn echo_all<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
     while let Some(Ok(message)) = socket.next().await {
@@ -63,7 +63,7 @@ pub async fn echo_all<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
     }
 }
 
-/// The value of `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2).
+/// Returns the value of `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
 #[must_use]
 pub fn accept_key(key: &[u8]) -> String {
     derive_accept_key(key)

@@ -256,7 +256,9 @@ impl Authenticator {
         let id = presented.key_id();
         let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthError::from);
         let unusable = |error| match error {
-            UnusableKeyError::Away(reason) => AuthError::KeyServerUnavailable(id.clone(), reason),
+            UnusableKeyError::ServerUnavailable(reason) => {
+                AuthError::KeyServerUnavailable(id.clone(), reason)
+            }
             other => AuthError::UnusableKey(id.clone(), other),
         };
         let verified = match self.keys.find(id).await.map_err(unusable)? {
@@ -265,7 +267,7 @@ impl Authenticator {
         };
         match verified {
             Err(AuthError::Signature(Failure::Forged | Failure::Algorithm) | AuthError::UnknownKey(_)) => {
-                match self.keys.find_again(id).await.map_err(unusable)? {
+                match self.keys.refresh(id).await.map_err(unusable)? {
                     Some(keys) => verify(&keys),
                     None => verified,
                 }

@@ -15,7 +15,7 @@ use webgateway_proto::model::{HealthCheck, InvalidBackends, UnsuitableOptionErro
 
 pub(super) use self::kind::ErrorKind;
 use super::jsonrpc::EnvelopeError;
-use crate::domain::{NodeRefusal, Refusal, UserRefusal};
+use crate::domain::{DomainError, NodeError, UserError};
 use crate::store::StoreError;
 
 /// The hint for temporary errors.
@@ -67,91 +67,91 @@ impl ErrorBuilder {
 }
 
 /// Returns the error for a call that the domain refused.
-pub(super) fn domain_error(refusal: &Refusal) -> ErrorObject {
+pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
     let builder = match refusal {
-        Refusal::NoHost => ErrorBuilder::new(ErrorKind::HostMissing).field("fqdn"),
-        Refusal::TwoHosts => ErrorBuilder::new(ErrorKind::TwoHosts).field("subdomain"),
-        Refusal::InvalidHost(field, _) => ErrorBuilder::new(ErrorKind::InvalidHost).field(field),
-        Refusal::NotALabel(_) => ErrorBuilder::new(ErrorKind::InvalidHost).field("subdomain"),
-        Refusal::BaseDomain(_) => ErrorBuilder::new(ErrorKind::HostReserved)
+        DomainError::NoHost => ErrorBuilder::new(ErrorKind::HostMissing).field("fqdn"),
+        DomainError::TwoHosts => ErrorBuilder::new(ErrorKind::TwoHosts).field("subdomain"),
+        DomainError::InvalidHost(field, _) => ErrorBuilder::new(ErrorKind::InvalidHost).field(field),
+        DomainError::NotALabel(_) => ErrorBuilder::new(ErrorKind::InvalidHost).field("subdomain"),
+        DomainError::BaseDomain(_) => ErrorBuilder::new(ErrorKind::HostReserved)
             .field("fqdn")
             .hint("set `subdomain` for a name below it, or use a domain of your own"),
-        Refusal::AcmeChallenge(field, _) => ErrorBuilder::new(ErrorKind::HostReserved).field(field),
-        Refusal::Reserved(field, _) => {
+        DomainError::AcmeChallenge(field, _) => ErrorBuilder::new(ErrorKind::HostReserved).field(field),
+        DomainError::Reserved(field, _) => {
             ErrorBuilder::new(ErrorKind::HostReserved).field(field).hint("choose another name")
         }
-        Refusal::PassthroughSubdomain => ErrorBuilder::new(ErrorKind::PassthroughNeedsFqdn).field("mode"),
-        Refusal::Backends(invalid) => backends_error(invalid),
-        Refusal::OwnListener(_) => ErrorBuilder::new(ErrorKind::InvalidBackend)
+        DomainError::PassthroughSubdomain => ErrorBuilder::new(ErrorKind::PassthroughNeedsFqdn).field("mode"),
+        DomainError::Backends(invalid) => backends_error(invalid),
+        DomainError::OwnListener(_) => ErrorBuilder::new(ErrorKind::InvalidBackend)
             .field("backends")
             .hint("give the address and port on which the service itself listens"),
-        Refusal::UnsuitableOption(unsuitable) => option_error(*unsuitable),
-        Refusal::RouteId(_) => ErrorBuilder::new(ErrorKind::InvalidId).field("id"),
-        Refusal::KeyId(_) => ErrorBuilder::new(ErrorKind::InvalidUser).field("user"),
-        Refusal::HostTaken { own: None, .. } => {
+        DomainError::UnsuitableOption(unsuitable) => option_error(*unsuitable),
+        DomainError::RouteId(_) => ErrorBuilder::new(ErrorKind::InvalidId).field("id"),
+        DomainError::KeyId(_) => ErrorBuilder::new(ErrorKind::InvalidUser).field("user"),
+        DomainError::HostTaken { own: None, .. } => {
             ErrorBuilder::new(ErrorKind::HostTaken).field("host").hint("choose another host")
         }
-        Refusal::HostTaken { own: Some(_), .. } => {
+        DomainError::HostTaken { own: Some(_), .. } => {
             ErrorBuilder::new(ErrorKind::HostTaken).field("host").hint("update that route instead")
         }
-        Refusal::IdTaken(_) => ErrorBuilder::new(ErrorKind::IdTaken).field("id").hint("make a new id"),
-        Refusal::NoRoute(_) => {
+        DomainError::IdTaken(_) => ErrorBuilder::new(ErrorKind::IdTaken).field("id").hint("make a new id"),
+        DomainError::NoRoute(_) => {
             ErrorBuilder::new(ErrorKind::RouteNotFound).field("id").hint("`routes.list` lists your routes")
         }
-        Refusal::Stale { .. } => ErrorBuilder::new(ErrorKind::StaleVersion)
+        DomainError::Stale { .. } => ErrorBuilder::new(ErrorKind::StaleVersion)
             .field("expected_version")
             .hint("get the route again and repeat the change with its new version"),
-        Refusal::NoCertificate(_) => ErrorBuilder::new(ErrorKind::CertificateNotFound)
+        DomainError::NoCertificate(_) => ErrorBuilder::new(ErrorKind::CertificateNotFound)
             .field("id")
             .hint("`certificates.list` lists your certificates"),
-        Refusal::NoRoot => ErrorBuilder::new(ErrorKind::NoInternalCa).hint(
+        DomainError::NoRoot => ErrorBuilder::new(ErrorKind::NoInternalCa).hint(
             "the root of a public CA is in every trust store; ask the operator for the root of another CA",
         ),
-        Refusal::AdminOnly => ErrorBuilder::new(ErrorKind::AdminOnly),
-        Refusal::User(refusal) => user_error(refusal),
-        Refusal::Node(refusal) => node_error(refusal),
-        Refusal::Limit(_) => ErrorBuilder::new(ErrorKind::InvalidLimit).field("limit"),
-        Refusal::Cursor => ErrorBuilder::new(ErrorKind::InvalidCursor).field("cursor").hint(
+        DomainError::AdminOnly => ErrorBuilder::new(ErrorKind::AdminOnly),
+        DomainError::User(refusal) => user_error(refusal),
+        DomainError::Node(refusal) => node_error(refusal),
+        DomainError::Limit(_) => ErrorBuilder::new(ErrorKind::InvalidLimit).field("limit"),
+        DomainError::Cursor => ErrorBuilder::new(ErrorKind::InvalidCursor).field("cursor").hint(
             "use the `next_cursor` of the previous page unchanged, or leave `cursor` out for the first page",
         ),
-        Refusal::Wait(_) => ErrorBuilder::new(ErrorKind::InvalidWait).field("wait"),
-        Refusal::Crowded => ErrorBuilder::new(ErrorKind::RateLimited)
+        DomainError::Wait(_) => ErrorBuilder::new(ErrorKind::InvalidWait).field("wait"),
+        DomainError::Crowded => ErrorBuilder::new(ErrorKind::RateLimited)
             .field("wait")
             .hint(format!("try again in {WAIT_RETRY_AFTER} s, or now without `wait`"))
             .retry_after(WAIT_RETRY_AFTER),
-        Refusal::Store(error) => return log_store_error(error),
+        DomainError::Store(error) => return log_store_error(error),
     };
     builder.build(refusal.to_string())
 }
 
 /// Starts the error for a refusal about users; the caller adds the message.
-fn user_error(refusal: &UserRefusal) -> ErrorBuilder {
+fn user_error(refusal: &UserError) -> ErrorBuilder {
     let more = "delete what you do not need, or ask the operator for a higher quota";
     match refusal {
-        UserRefusal::Suspended { suspension, .. } if suspension.until.is_some() => {
+        UserError::Suspended { suspension, .. } if suspension.until.is_some() => {
             ErrorBuilder::new(ErrorKind::Suspended)
                 .hint("the suspension ends at that time; the operator can lift it earlier")
         }
-        UserRefusal::Suspended { .. } => {
+        UserError::Suspended { .. } => {
             ErrorBuilder::new(ErrorKind::Suspended).hint("ask the operator to lift the suspension")
         }
-        UserRefusal::Unknown(_) => ErrorBuilder::new(ErrorKind::UserNotFound)
+        UserError::Unknown(_) => ErrorBuilder::new(ErrorKind::UserNotFound)
             .field("user")
             .hint("a user has the name of their key, such as `user1.pub`; `admin.users` lists them"),
-        UserRefusal::SuspendAdmin => ErrorBuilder::new(ErrorKind::SuspendAdmin).field("user"),
-        UserRefusal::Reason(_) => ErrorBuilder::new(ErrorKind::InvalidReason).field("reason"),
-        UserRefusal::Until | UserRefusal::UntilOver(_) => {
+        UserError::SuspendAdmin => ErrorBuilder::new(ErrorKind::SuspendAdmin).field("user"),
+        UserError::Reason(_) => ErrorBuilder::new(ErrorKind::InvalidReason).field("reason"),
+        UserError::Until | UserError::UntilOver(_) => {
             ErrorBuilder::new(ErrorKind::InvalidUntil).field("until")
         }
-        UserRefusal::QuotaAdmin => ErrorBuilder::new(ErrorKind::QuotaAdmin).field("user"),
-        UserRefusal::Routes { .. } => ErrorBuilder::new(ErrorKind::QuotaExceeded).field("routes").hint(more),
-        UserRefusal::Backends { .. } => {
+        UserError::QuotaAdmin => ErrorBuilder::new(ErrorKind::QuotaAdmin).field("user"),
+        UserError::Routes { .. } => ErrorBuilder::new(ErrorKind::QuotaExceeded).field("routes").hint(more),
+        UserError::Backends { .. } => {
             ErrorBuilder::new(ErrorKind::QuotaExceeded).field("backends").hint(more)
         }
-        UserRefusal::TooFast { most: 0, .. } => ErrorBuilder::new(ErrorKind::QuotaExceeded)
+        UserError::RateLimited { most: 0, .. } => ErrorBuilder::new(ErrorKind::QuotaExceeded)
             .field("mutations_per_minute")
             .hint("ask the operator for a quota"),
-        UserRefusal::TooFast { retry_after, .. } => {
+        UserError::RateLimited { retry_after, .. } => {
             let builder = ErrorBuilder::new(ErrorKind::RateLimited).field("mutations_per_minute");
             builder.hint(format!("try again in {retry_after} s")).retry_after(*retry_after)
         }
@@ -159,25 +159,25 @@ fn user_error(refusal: &UserRefusal) -> ErrorBuilder {
 }
 
 /// Starts the error for a refusal about nodes; the caller adds the message.
-fn node_error(refusal: &NodeRefusal) -> ErrorBuilder {
+fn node_error(refusal: &NodeError) -> ErrorBuilder {
     match refusal {
-        NodeRefusal::Name(_) => ErrorBuilder::new(ErrorKind::InvalidNode).field("node"),
-        NodeRefusal::Address(_) => ErrorBuilder::new(ErrorKind::InvalidAddress).field("address"),
-        NodeRefusal::NoRemoteNodes => ErrorBuilder::new(ErrorKind::NoRemoteNodes).hint(
+        NodeError::Name(_) => ErrorBuilder::new(ErrorKind::InvalidNode).field("node"),
+        NodeError::Address(_) => ErrorBuilder::new(ErrorKind::InvalidAddress).field("address"),
+        NodeError::NoRemoteNodes => ErrorBuilder::new(ErrorKind::NoRemoteNodes).hint(
             "the operator can add an address, such as `listen = [\"unix:/run/webgateway/feed.sock\", \"[::]:7443\"]`",
         ),
-        NodeRefusal::NoAddress => ErrorBuilder::new(ErrorKind::AddressMissing).field("address"),
-        NodeRefusal::Ttl => ErrorBuilder::new(ErrorKind::InvalidTtl).field("ttl"),
-        NodeRefusal::Taken(_) => ErrorBuilder::new(ErrorKind::NodeTaken)
+        NodeError::NoAddress => ErrorBuilder::new(ErrorKind::AddressMissing).field("address"),
+        NodeError::Ttl => ErrorBuilder::new(ErrorKind::InvalidTtl).field("ttl"),
+        NodeError::Taken(_) => ErrorBuilder::new(ErrorKind::NodeTaken)
             .field("node")
             .hint("choose another name, or remove that node with `nodes.remove`"),
-        NodeRefusal::Unknown(_) => {
+        NodeError::Unknown(_) => {
             ErrorBuilder::new(ErrorKind::NodeNotFound).field("node").hint("`nodes.list` lists the nodes")
         }
-        NodeRefusal::NoMember(_) => ErrorBuilder::new(ErrorKind::NodeNotFound)
+        NodeError::NoMember(_) => ErrorBuilder::new(ErrorKind::NodeNotFound)
             .field("node")
             .hint("to remove a node that runs on the controlplane's machine, stop it there"),
-        NodeRefusal::NoRandomness => {
+        NodeError::NoRandomness => {
             error!(error = %refusal, "internal error");
             ErrorBuilder::new(ErrorKind::Internal)
         }

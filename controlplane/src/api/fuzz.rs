@@ -26,7 +26,7 @@ use super::{Api, ApiParts, RequestSource};
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{
-    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, NodeAnswer, NodeDirectory, NodeStatus,
+    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, NodeDirectory, NodeExplanation, NodeStatus,
     Quotas,
 };
 use crate::keys::KeyStore;
@@ -62,7 +62,7 @@ impl NodeDirectory for EmptyDirectory {
         AckProgress { acked: 0, pending: vec![], rejects: vec![] }
     }
 
-    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeAnswer> {
+    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeExplanation> {
         vec![]
     }
 }

@@ -170,20 +170,20 @@ impl Api {
             if !is_allowed {
                 return Err(AuthError::Signature(Failure::Unsigned).into());
             }
-            let allowance = MutationAllowance::all(0);
+            let allowance = MutationAllowance::full(0);
             return Ok(AdmittedRequest { body, caller: None, allowance, nonce_write: None });
         };
         let mutations = body.calls().filter(|call| find(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
-        let allowance = self.0.services.domain.quotas.grant(&caller, mutations);
-        if !allowance.any() {
+        let allowance = self.0.services.domain.quotas.reserve(&caller, mutations);
+        if !allowance.has_any() {
             return Ok(AdmittedRequest { body, caller: Some(caller), allowance, nonce_write: None });
         }
         // Only mutations have audit records.
         let evidence = Evidence::new(&verified.signed, request.body());
         let NonceReservation { nonce_check, nonce_write } = self.0.auth.reserve_nonce(&verified)?;
-        let caller = caller.asking(SignedRequest { evidence, nonce_check });
+        let caller = caller.with_request(SignedRequest { evidence, nonce_check });
         Ok(AdmittedRequest { body, caller: Some(caller), allowance, nonce_write: Some(nonce_write) })
     }
 

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use webgateway_process::{Slot, Slots, Stop};
 use webgateway_proto::model::KeyId;
 
-use crate::domain::Refusal;
+use crate::domain::DomainError;
 
 /// The maximum number of calls that wait at once. Each occupies a connection.
 const MAX_WAITING: usize = 256;
@@ -35,7 +35,7 @@ impl LongPolls {
         caller: &KeyId,
         limit: Duration,
         change: impl Future<Output = T>,
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, DomainError> {
         let _slot = self.take(caller)?;
         tokio::select! {
             output = change => Ok(Some(output)),
@@ -44,8 +44,8 @@ impl LongPolls {
         }
     }
 
-    fn take(&self, caller: &KeyId) -> Result<Slot<KeyId>, Refusal> {
-        self.slots.take(caller.clone()).ok_or(Refusal::Crowded)
+    fn take(&self, caller: &KeyId) -> Result<Slot<KeyId>, DomainError> {
+        self.slots.take(caller.clone()).ok_or(DomainError::Crowded)
     }
 }
 
@@ -64,10 +64,13 @@ mod tests {
         let long_polls = LongPolls::new(Stop::new());
         let mut slots: Vec<Slot<KeyId>> =
             (0..MAX_WAITING).map(|at| long_polls.take(&key(at / MAX_WAITING_PER_CALLER)).unwrap()).collect();
-        assert!(matches!(long_polls.take(&key(MAX_WAITING)), Err(Refusal::Crowded)), "all slots are taken");
+        assert!(
+            matches!(long_polls.take(&key(MAX_WAITING)), Err(DomainError::Crowded)),
+            "all slots are taken"
+        );
         slots.truncate(MAX_WAITING - 1);
         assert!(
-            matches!(long_polls.take(&key(0)), Err(Refusal::Crowded)),
+            matches!(long_polls.take(&key(0)), Err(DomainError::Crowded)),
             "the caller has taken all of its slots"
         );
         assert!(long_polls.take(&key(MAX_WAITING)).is_ok());

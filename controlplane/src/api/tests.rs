@@ -31,8 +31,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{
-    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, Invitations, NodeAnswer, NodeDirectory,
-    NodeReject, NodeStatus, Quotas,
+    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, Invitations, NodeDirectory,
+    NodeExplanation, NodeReject, NodeStatus, Quotas,
 };
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
@@ -84,8 +84,8 @@ impl NodeDirectory for SingleNodeDirectory {
         }
     }
 
-    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeAnswer> {
-        vec![NodeAnswer { node: "n1".into(), rejects: vec![], answer: None }]
+    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeExplanation> {
+        vec![NodeExplanation { node: "n1".into(), rejects: vec![], explanation: None }]
     }
 }
 

@@ -145,7 +145,7 @@ impl Solver {
     }
 
     async fn publish(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
-        let guard = self.challenges.show(challenge);
+        let guard = self.challenges.publish(challenge);
         let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Timeout)??;
         let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };
         require_acked(self.nodes.wait_acked(&target, self.timeout).await, guard.name())?;

@@ -1,4 +1,4 @@
-//! The CAs: where they are, and who we are to them.
+//! The ACME CAs: their directories and the gateway's accounts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The directory of the default CA.
+/// The directory URL of the default CA.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
-/// Base64url, padded or not: CAs hand out both.
+/// Base64url with or without padding, because CAs issue both.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// `[acme]` as it is given.
+/// The `[acme]` section of the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AcmeSettings {
@@ -30,7 +30,7 @@ pub(super) struct AcmeSettings {
     fallback: Vec<Fallback>,
 }
 
-/// `[[acme.fallback]]`: a table, or the URL alone.
+/// An entry of `[[acme.fallback]]`: a table, or only the URL.
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
@@ -53,23 +53,23 @@ struct FallbackTable {
     eab_hmac_key: Option<Secret>,
 }
 
-/// A text that is not to be shown.
+/// A secret text, which `Debug` does not show.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Secret(Zeroizing<String>);
 
-/// A CA, and who we are to it.
+/// A CA and the gateway's account there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaConfig {
     /// The URL of its directory (RFC 8555 §7.1.1).
     pub directory: String,
-    /// The roots of its own web certificate, PEM; the system's if `None`.
+    /// The PEM file with the roots of the CA's own server certificate; `None` for the system's roots.
     pub root: Option<PathBuf>,
-    /// The e-mail address that it may write to.
+    /// The contact e-mail address of the account.
     pub email: Option<String>,
-    /// The profile of the certificates.
+    /// The certificate profile to request.
     pub profile: Option<String>,
-    /// The external account binding, if it knows us already.
+    /// The external account binding, if the CA requires one.
     pub eab: Option<Eab>,
 }
 
@@ -78,48 +78,48 @@ pub struct CaConfig {
 pub struct Eab {
     /// The key id.
     pub kid: String,
-    /// The HMAC key's bytes.
+    /// The bytes of the HMAC key.
     pub hmac_key: Zeroizing<Vec<u8>>,
 }
 
-/// A CA cannot be used as it is described.
+/// The configuration of a CA is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AcmeConfigError {
-    /// The directory is no https URL.
+    /// The directory is not an https URL.
     #[error("`{key}`: `{url}` is not an https URL, such as {LETS_ENCRYPT}")]
     Directory {
-        /// The key.
+        /// The configuration key.
         key: &'static str,
-        /// The value that was given.
+        /// The given value.
         url: String,
     },
-    /// Two CAs are the same one.
-    #[error("`acme.fallback`: `{0}` is there twice")]
-    Twice(String),
-    /// A binding is half there.
+    /// Two CAs have the same directory.
+    #[error("`acme.fallback`: `{0}` is configured twice")]
+    Duplicate(String),
+    /// An external account binding is incomplete.
     #[error("`{missing}` is missing: `eab_kid` and `eab_hmac_key` go together")]
-    HalfBinding {
-        /// The key.
+    IncompleteBinding {
+        /// The missing configuration key.
         missing: &'static str,
     },
-    /// A key is not base64url.
-    #[error("`{0}` is not base64url: copy it as the CA shows it")]
+    /// The HMAC key is not base64url.
+    #[error("`{0}` is not base64url: copy it exactly from the CA")]
     HmacKey(&'static str),
-    /// The e-mail address is none.
+    /// The e-mail address is malformed.
     #[error("`{key}`: `{email}` is not an e-mail address")]
     Email {
-        /// The key.
+        /// The configuration key.
         key: &'static str,
-        /// The value that was given.
+        /// The given value.
         email: String,
     },
-    /// A key says nothing beside the internal CA.
-    #[error("`{0}` belongs to certificates.module = \"acme\", and that is \"internal\": leave it out")]
-    Useless(&'static str),
+    /// A key has no meaning with the internal CA.
+    #[error("`{0}` needs certificates.module = \"acme\", which is \"internal\": leave it out")]
+    UnusedKey(&'static str),
 }
 
 impl AcmeSettings {
-    /// Returns the CAs, the first one first.
+    /// Returns the CAs in order of preference.
     pub(super) fn resolve(
         self,
         directory: Option<String>,
@@ -135,20 +135,20 @@ impl AcmeSettings {
         for fallback in self.fallback {
             let ca = fallback.resolve(cas[0].email.clone())?;
             if cas.iter().any(|other| other.directory == ca.directory) {
-                return Err(AcmeConfigError::Twice(ca.directory));
+                return Err(AcmeConfigError::Duplicate(ca.directory));
             }
             cas.push(ca);
         }
         Ok(cas)
     }
 
-    /// Returns no CA; refuses whatever says nothing beside the internal one.
-    pub(super) fn refuse(
+    /// Returns no CA. Returns an error if a key is set that has no meaning with the internal CA.
+    pub(super) fn reject_all(
         self,
         directory: Option<String>,
         root: Option<PathBuf>,
     ) -> Result<Vec<CaConfig>, AcmeConfigError> {
-        let given = [
+        let keys = [
             ("local_acme", directory.is_some()),
             ("local_acme_root", root.is_some()),
             ("acme.email", self.email.is_some()),
@@ -157,8 +157,8 @@ impl AcmeSettings {
             ("acme.eab_hmac_key", self.eab_hmac_key.is_some()),
             ("acme.fallback", !self.fallback.is_empty()),
         ];
-        let useless = given.into_iter().find(|(_, given)| *given);
-        useless.map_or(Ok(Vec::new()), |(key, _)| Err(AcmeConfigError::Useless(key)))
+        let unused = keys.into_iter().find(|(_, is_set)| *is_set);
+        unused.map_or(Ok(Vec::new()), |(key, _)| Err(AcmeConfigError::UnusedKey(key)))
     }
 }
 
@@ -212,8 +212,8 @@ fn binding(
 ) -> Result<Option<Eab>, AcmeConfigError> {
     match (kid, key) {
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(AcmeConfigError::HalfBinding { missing: names[0] }),
-        (Some(_), None) => Err(AcmeConfigError::HalfBinding { missing: names[1] }),
+        (None, Some(_)) => Err(AcmeConfigError::IncompleteBinding { missing: names[0] }),
+        (Some(_), None) => Err(AcmeConfigError::IncompleteBinding { missing: names[1] }),
         (Some(kid), Some(key)) => {
             let bytes = BASE64URL.decode(key.0.trim()).map_err(|_| AcmeConfigError::HmacKey(names[1]))?;
             Ok(Some(Eab { kid, hmac_key: Zeroizing::new(bytes) }))

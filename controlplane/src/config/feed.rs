@@ -1,4 +1,4 @@
-//! `[feed]`: the listeners for nodes, and what remote nodes are told.
+//! The `[feed]` section: the listeners for nodes, and the settings of remote nodes.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use serde::Deserialize;
 use thiserror::Error;
 use webgateway_proto::model::RemoteAddress;
 
-/// The shortest life of a node's certificate that leaves time to renew it.
-const SHORTEST: Duration = Duration::from_secs(5);
-/// The longest.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The minimum lifetime of a node's certificate, which leaves time to renew it.
+const MIN_NODE_LIFETIME: Duration = Duration::from_secs(5);
+/// The maximum lifetime of a node's certificate.
+const MAX_NODE_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,9 +27,9 @@ pub(super) struct Feed {
 /// The listeners for nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedConfig {
-    /// The addresses listened on; never empty.
+    /// The addresses to listen on; never empty.
     pub listen: Vec<FeedAddress>,
-    /// The address at which remote nodes find it, if that can be said.
+    /// The address of the controlplane for remote nodes, if it is configured or can be derived from `listen`.
     pub address: Option<RemoteAddress>,
     /// The lifetime of remote nodes' certificates.
     pub node_lifetime: Duration,
@@ -38,21 +38,21 @@ pub struct FeedConfig {
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedAddress {
-    /// A socket on this machine; whoever may open it is a node.
+    /// A unix socket. Every process that may open it is trusted as a node.
     Unix(PathBuf),
-    /// An address for remote nodes, by mutual TLS alone.
+    /// A TCP address for remote nodes, which use mutual TLS.
     Tcp(SocketAddr),
 }
 
-/// The `[feed]` cannot be run.
+/// The `[feed]` section is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FeedConfigError {
-    /// There is no address to listen on.
+    /// The list of addresses is empty.
     #[error(
         "`feed.listen` is empty: no dataplane could connect; leave it out for unix:/run/webgateway/feed.sock"
     )]
-    Nowhere,
-    /// An address is neither a socket nor an address and port.
+    NoAddress,
+    /// An address is neither a unix socket nor an address and port.
     #[error(
         "`feed.listen`: `{0}` is neither unix:/path nor address:port, such as unix:/run/webgateway/feed.sock or [::]:7443"
     )]
@@ -76,9 +76,9 @@ impl Default for Feed {
 impl Feed {
     pub(super) fn resolve(self) -> Result<FeedConfig, FeedConfigError> {
         if self.listen.is_empty() {
-            return Err(FeedConfigError::Nowhere);
+            return Err(FeedConfigError::NoAddress);
         }
-        if !(SHORTEST..=LONGEST).contains(&self.node_lifetime) {
+        if !(MIN_NODE_LIFETIME..=MAX_NODE_LIFETIME).contains(&self.node_lifetime) {
             return Err(FeedConfigError::Lifetime);
         }
         let listen: Vec<_> = self.listen.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
@@ -88,7 +88,7 @@ impl Feed {
 }
 
 impl FeedConfig {
-    /// Returns whether remote nodes can connect.
+    /// Returns true if there is a listener for remote nodes.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.listen.iter().any(|address| matches!(address, FeedAddress::Tcp(_)))
@@ -103,7 +103,7 @@ fn address(text: &str) -> Result<FeedAddress, FeedConfigError> {
     }
 }
 
-/// The one address that is listened on, if there is one and it says where it is.
+/// Returns the only TCP address that is listened on, if there is exactly one and it is not unspecified.
 fn only_address(listen: &[FeedAddress]) -> Option<RemoteAddress> {
     let mut remote = listen.iter().filter_map(|address| match address {
         FeedAddress::Tcp(address) => Some(address),
@@ -123,19 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn sockets_and_addresses_stand_side_by_side() {
+    fn unix_sockets_and_tcp_addresses_can_be_combined() {
         let config = resolve(&["unix:feed.sock", "[2001:db8::1]:7443"]).unwrap();
         assert!(config.is_remote());
         assert_eq!(config.address.unwrap().to_string(), "[2001:db8::1]:7443");
         let config = resolve(&["unix:feed.sock", "[::]:7443"]).unwrap();
-        assert_eq!(config.address, None, "that says nothing to a node far away");
+        assert_eq!(config.address, None, "an unspecified address is of no use to remote nodes");
         assert_eq!(resolve(&["192.0.2.1:1", "192.0.2.2:1"]).unwrap().address, None);
         assert!(!resolve(&["unix:feed.sock"]).unwrap().is_remote());
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
-        assert_eq!(resolve(&[]), Err(FeedConfigError::Nowhere));
+    fn invalid_addresses_are_refused() {
+        assert_eq!(resolve(&[]), Err(FeedConfigError::NoAddress));
         for bad in ["unix:", "unix:/x/", "feed.sock", "host:7443", "7443"] {
             assert_eq!(resolve(&[bad]), Err(FeedConfigError::Listen(bad.to_owned())));
         }

@@ -1,4 +1,4 @@
-//! The source of public keys: a directory, or a server.
+//! The configured source of public keys: a directory or an HTTP server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,46 +11,48 @@ use http::uri::Scheme;
 use thiserror::Error;
 use webgateway_proto::model::KeyId;
 
-/// The placeholder of the key id.
-const PLACE: &str = "{id}";
+/// The placeholder for the key id in a URI.
+const PLACEHOLDER: &str = "{id}";
 
 /// The source of public keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// Files named by their key id.
+    /// A directory of files named by key id.
     Directory(PathBuf),
-    /// A server.
+    /// An HTTP server.
     Http {
-        /// The URI of a key.
+        /// The URI of a key, with a placeholder for the key id.
         uri: KeyUri,
-        /// The time for which an answer is good.
+        /// The time for which a response is cached.
         ttl: Duration,
     },
 }
 
-/// The URI of a key server, with `{id}` where the key id goes.
+/// The URI of a key server, with `{id}` as the placeholder for the key id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUri {
     before: String,
     after: String,
 }
 
-/// A text is no [`KeyUri`].
+/// A text is not a [`KeyUri`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyUriError {
-    /// The placeholder is missing, there twice, or in the wrong part.
-    #[error("`{0}` must have {PLACE} once, in its path or query: https://keys.example.com/{PLACE}")]
-    Place(String),
-    /// The scheme is neither https, nor http on this machine.
-    #[error("`{0}` is not https; http is taken on loopback alone")]
+    /// The placeholder is missing, repeated, or in the wrong part of the URI.
+    #[error(
+        "`{0}` must contain {PLACEHOLDER} once, in its path or query, such as https://keys.example.com/{PLACEHOLDER}"
+    )]
+    Placeholder(String),
+    /// The scheme is neither https nor, on loopback, http.
+    #[error("`{0}` is not https; http is allowed only on loopback")]
     Scheme(String),
-    /// The text is no URI.
-    #[error("`{0}` is not a URI: write such as https://keys.example.com/{PLACE}")]
+    /// The text is not a URI.
+    #[error("`{0}` is not a URI: write such as https://keys.example.com/{PLACEHOLDER}")]
     Malformed(String),
 }
 
 impl KeyUri {
-    /// The URI of one key. The id stands in it percent-encoded.
+    /// Returns the URI of one key, with the percent-encoded key id.
     #[must_use]
     pub fn of(&self, id: &KeyId) -> String {
         let id: String = form_urlencoded::byte_serialize(id.as_str().as_bytes()).collect();
@@ -62,21 +64,21 @@ impl FromStr for KeyUri {
     type Err = KeyUriError;
 
     fn from_str(text: &str) -> Result<Self, KeyUriError> {
-        let place = || KeyUriError::Place(text.to_owned());
-        let (before, after) = text.split_once(PLACE).ok_or_else(place)?;
-        if after.contains(PLACE) || after.contains('#') || before.contains('#') {
-            return Err(place());
+        let misplaced = || KeyUriError::Placeholder(text.to_owned());
+        let (before, after) = text.split_once(PLACEHOLDER).ok_or_else(misplaced)?;
+        if after.contains(PLACEHOLDER) || after.contains('#') || before.contains('#') {
+            return Err(misplaced());
         }
         let malformed = || KeyUriError::Malformed(text.to_owned());
         let uri: Uri = format!("{before}x{after}").parse().map_err(|_| malformed())?;
         let host = uri.host().ok_or_else(malformed)?;
-        // An id in the host would let a caller choose whom we ask.
-        let base: Uri = before.parse().map_err(|_| place())?;
+        // A placeholder in the host would let a caller choose the server.
+        let base: Uri = before.parse().map_err(|_| misplaced())?;
         if base.host() != Some(host)
             || base.port() != uri.port()
             || !before.trim_start_matches("https://").contains('/')
         {
-            return Err(place());
+            return Err(misplaced());
         }
         let loopback = |host: &str| {
             let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -93,7 +95,7 @@ impl FromStr for KeyUri {
 
 impl fmt::Display for KeyUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{PLACE}{}", self.before, self.after)
+        write!(f, "{}{PLACEHOLDER}{}", self.before, self.after)
     }
 }
 
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_goes_where_its_place_is() {
+    fn the_key_id_replaces_the_placeholder() {
         for (uri, of) in [
             ("https://keys.example/{id}", "https://keys.example/a%40b.pub"),
             ("https://keys.example:8443/v1/{id}/pem?x=1", "https://keys.example:8443/v1/a%40b.pub/pem?x=1"),
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_led_astray_is_refused() {
+    fn uris_that_could_reach_another_server_are_refused() {
         for (uri, error) in [
             ("https://keys.example/", "once"),
             ("https://keys.example/{id}/{id}", "once"),

@@ -1,4 +1,4 @@
-//! The keys as they are given, with their defaults.
+//! The configuration keys with their help and defaults, before validation.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -140,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
 ];
 
-/// The keys as they are given; [`Config`] is what they mean.
+/// The values of the configuration keys before validation. [`Config`] is the validated form.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -203,7 +203,7 @@ pub(super) struct Rpc {
     pub(super) require: Vec<RequiredComponent>,
 }
 
-/// The quota of each user to whom the admin gives none of their own.
+/// The default quota of users without a quota of their own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Quotas {

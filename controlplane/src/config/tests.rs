@@ -1,4 +1,4 @@
-//! Every key has its meaning, and what this build cannot do is refused by name.
+//! Tests of the configuration keys: defaults, values, errors, and reload.
 
 use std::ffi::OsString;
 
@@ -17,7 +17,7 @@ fn resolve(more: &[&str]) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_documentation() {
+fn the_defaults_are_as_documented() {
     let config = resolve(&[]).unwrap();
     assert_eq!(config.base_domain.as_str(), "gw.example");
     assert_eq!(config.admin_id.as_str(), "admin.pub");
@@ -32,11 +32,11 @@ fn the_defaults_are_those_of_the_documentation() {
 }
 
 #[test]
-fn the_defaults_are_what_the_help_says() {
+fn the_defaults_match_the_help() {
     for key in KEYS {
         let Some(default) = key.default_value() else {
-            let is_said = key.help.ends_with(" [required]") || key.help.contains(" [default: ");
-            assert!(is_said, "{}", key.path);
+            let has_default = key.help.ends_with(" [required]") || key.help.contains(" [default: ");
+            assert!(has_default, "{}", key.path);
             continue;
         };
         let base: &[&str] = match key.path {
@@ -52,9 +52,9 @@ fn the_defaults_are_what_the_help_says() {
     }
 }
 
-/// `UPDATE=1 cargo test -p webgateway-controlplane reference` writes it.
+/// Compares the reference with the code. `UPDATE=1 cargo test -p webgateway-controlplane reference` writes it.
 #[test]
-fn the_reference_is_what_the_code_says() {
+fn the_configuration_reference_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
     let renewed = renew_reference(&page, &PROGRAM);
@@ -63,11 +63,14 @@ fn the_reference_is_what_the_code_says() {
         return std::fs::write(path, renewed).unwrap();
     }
     let update = "UPDATE=1 cargo test -p webgateway-controlplane reference";
-    assert!(page == renewed, "docs/configuration.md is not what the code says; if that is meant: {update}");
+    assert!(
+        page == renewed,
+        "docs/configuration.md is out of date; if the change is intended, run: {update}"
+    );
 }
 
 #[test]
-fn every_key_is_taken() {
+fn every_key_can_be_set() {
     let config = resolve(&[
         "--public-ip=192.0.2.1,2001:db8::1",
         "--admin-id=root.pub",
@@ -92,12 +95,12 @@ fn every_key_is_taken() {
         "--admin-listen=127.0.0.1:0",
     ])
     .unwrap();
-    assert_eq!(config.live.lookup.public_ip.len(), 2);
+    assert_eq!(config.live.preflight.public_ip.len(), 2);
     assert_eq!(config.rpc_require, ["@authority", "date"].map(|name| name.parse().unwrap()));
     let quotas = config.live.quotas;
     assert_eq!((quotas.routes, quotas.backends, quotas.mutations_per_minute), (Some(10), Some(20), Some(30)));
     assert_eq!(
-        config.live.lookup.resolvers,
+        config.live.preflight.resolvers,
         ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap())
     );
     assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
@@ -113,7 +116,7 @@ fn every_key_is_taken() {
 }
 
 #[test]
-fn what_cannot_be_run_is_refused_by_its_key() {
+fn invalid_values_are_refused_with_the_name_of_the_key() {
     for (flags, key) in [
         (&["--feed-listen=feed.example"][..], "`feed.listen`"),
         (&["--feed-listen="], "`feed.listen`"),
@@ -163,7 +166,7 @@ fn what_cannot_be_run_is_refused_by_its_key() {
 }
 
 #[test]
-fn the_cas_come_in_their_order_and_their_secrets_are_not_shown() {
+fn cas_keep_their_order_and_debug_output_hides_secrets() {
     let args = |flags: &[&str]| {
         let base = ["--base-domain=gw.example"];
         read(&[&base[..], flags].concat()).unwrap().resolve().unwrap().cas
@@ -192,7 +195,7 @@ fn the_cas_come_in_their_order_and_their_secrets_are_not_shown() {
 }
 
 #[test]
-fn what_does_not_parse_is_refused() {
+fn malformed_values_are_refused() {
     for flag in [
         "--base-domain=localhost",
         "--public-ip=x",
@@ -208,7 +211,7 @@ fn what_does_not_parse_is_refused() {
 }
 
 #[test]
-fn every_key_holds_after_a_reload_or_a_restart() {
+fn every_key_is_applied_by_a_reload_or_needs_a_restart() {
     for key in KEYS {
         let (before, after) = changed(key.path);
         let [running, changed] = [before, after].map(|flags| {
@@ -221,16 +224,16 @@ fn every_key_holds_after_a_reload_or_a_restart() {
                 flags.iter().copied().chain([base]).filter(|flag| !flag.is_empty()).collect();
             read(&flags).unwrap().resolve().unwrap()
         });
-        // The one module there is.
+        // There is only one module.
         assert_eq!(running == changed, key.path == "services_storage.module", "{}", key.path);
         let Config { log_level, live, .. } = changed.clone();
         let reloaded = Config { log_level, live, ..running };
-        let says = format!("`{}` is live, or needs a restart", key.path);
-        assert_eq!(reloaded == changed, key.is_live || key.path == "services_storage.module", "{says}");
+        let message = format!("`{}` is live, or needs a restart", key.path);
+        assert_eq!(reloaded == changed, key.is_live || key.path == "services_storage.module", "{message}");
     }
 }
 
-/// Returns flags that differ in the value of a key; a key without a sample here fails.
+/// Returns two lists of flags that differ only in the value of a key. Panics for a key without a sample.
 fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match key {
         "base_domain" => (&["--base-domain=a.example"], &["--base-domain=b.example"]),

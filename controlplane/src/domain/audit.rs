@@ -1,4 +1,4 @@
-//! The audit as a caller may read it.
+//! Queries of the audit log, limited to the records that a caller may read.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,23 @@ use webgateway_proto::audit::AuditRecord;
 use webgateway_proto::httpsig::Evidence;
 
 use super::caller::Caller;
-use super::refusal::Refusal;
+use super::error::DomainError;
 use super::rules::Domain;
 use crate::store::Tx;
 use crate::store::audit::{self, AuditFilter};
 
-/// The most records in one answer.
+/// The maximum number of records in one response.
 pub(crate) const MAX_RECORDS: u32 = 500;
 
-/// The number of records in a list for which no limit was given.
+/// The number of records returned if the query has no limit.
 const DEFAULT_RECORDS: u32 = 50;
-/// The most bytes that the requests of one page of the export have together.
+/// The maximum total size of the requests on one page of the export, in bytes.
 const MAX_EXPORT_BYTES: usize = 4 * 1024 * 1024;
 
-/// The records that are asked for; what is `None` selects nothing.
+/// A query of the audit log. A filter that is `None` does not restrict the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AuditQuery {
-    /// The most records, from 1 to [`MAX_RECORDS`]; 50 if it is left out.
+    /// The maximum number of records, from 1 to [`MAX_RECORDS`]; 50 by default.
     pub limit: Option<u32>,
     /// Only records before the one with this id.
     pub before: Option<u64>,
@@ -33,14 +33,14 @@ pub(crate) struct AuditQuery {
 }
 
 impl Domain {
-    /// Lists the newest records: what the caller asked for, for the admin what anybody did.
+    /// Lists the newest records that match `query`. A caller other than the admin sees only records of their own calls.
     pub(crate) async fn audit(
         &self,
         caller: &Caller,
         query: AuditQuery,
-    ) -> Result<Vec<AuditRecord>, Refusal> {
+    ) -> Result<Vec<AuditRecord>, DomainError> {
         let limit = limit(query.limit.unwrap_or(DEFAULT_RECORDS))?;
-        let filter = match caller.own() {
+        let filter = match caller.as_user() {
             Some(own) => AuditFilter { caller: Some(own.to_string()), target: query.target },
             None => AuditFilter { caller: query.caller, target: query.target },
         };
@@ -48,20 +48,21 @@ impl Domain {
         Ok(self.store.read("audit.list", read).await?)
     }
 
-    /// Lists the records after one, oldest first, with their requests by hash. For the admin.
+    /// Lists the records after the one with id `after`, oldest first, and the signed requests of these records by hash.
+    /// Only for the admin.
     pub(crate) async fn export_audit(
         &self,
         caller: &Caller,
         after: u64,
-        most: Option<u32>,
-    ) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), Refusal> {
+        max: Option<u32>,
+    ) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), DomainError> {
         caller.require_admin()?;
-        let limit = limit(most.unwrap_or(MAX_RECORDS))?;
+        let limit = limit(max.unwrap_or(MAX_RECORDS))?;
         let read = move |tx: &mut Tx<'_>| audit::export(tx, after, limit, MAX_EXPORT_BYTES);
         Ok(self.store.read("audit.export", read).await?)
     }
 }
 
-fn limit(asked: u32) -> Result<u32, Refusal> {
-    if (1..=MAX_RECORDS).contains(&asked) { Ok(asked) } else { Err(Refusal::Limit(MAX_RECORDS)) }
+fn limit(requested: u32) -> Result<u32, DomainError> {
+    if (1..=MAX_RECORDS).contains(&requested) { Ok(requested) } else { Err(DomainError::Limit(MAX_RECORDS)) }
 }

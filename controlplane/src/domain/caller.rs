@@ -1,4 +1,4 @@
-//! A verified key and what it may do.
+//! The verified caller of a request, and the caller's permissions.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use webgateway_proto::model::KeyId;
 
-use super::refusal::{Refusal, UserRefusal};
+use super::error::{DomainError, UserError};
 use crate::store::audit::{AuditEntry, SignedRequest};
 use crate::store::{Tx, users};
 
-/// Somebody whose signature was verified.
+/// The caller of a request whose signature was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     key_id: KeyId,
@@ -20,26 +20,27 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A caller whose signature was verified.
+    /// Creates a caller. Only for verified signatures.
     pub(super) fn new(key_id: KeyId, is_admin: bool, client: IpAddr) -> Self {
         Self { key_id, is_admin, client, request: None }
     }
 
-    /// The key's name.
+    /// Returns the id of the caller's key.
     #[must_use]
     pub(crate) fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
-    /// With what they signed: what this caller changes has it in the audit, and fails if it was asked for before.
+    /// Adds the signed request. Audit entries of the caller's changes then contain the request, and the changes fail if
+    /// its nonce was used before.
     #[must_use]
-    pub(crate) fn asking(self, request: SignedRequest) -> Self {
+    pub(crate) fn with_request(self, request: SignedRequest) -> Self {
         Self { request: Some(Arc::new(request)), ..self }
     }
 
-    /// The audit's entry of something this caller does now, without what was before and after.
+    /// Returns an audit entry for an action of this caller, without the state before and after.
     #[must_use]
-    pub(crate) fn entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> AuditEntry {
+    pub(crate) fn audit_entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> AuditEntry {
         AuditEntry {
             at,
             caller: self.key_id.to_string(),
@@ -52,29 +53,30 @@ impl Caller {
         }
     }
 
-    /// Returns true if routes of `owner` exist for this caller.
+    /// Returns true if the caller can see routes of `owner`.
     #[must_use]
-    pub(crate) fn sees(&self, owner: &KeyId) -> bool {
+    pub(crate) fn can_see(&self, owner: &KeyId) -> bool {
         self.is_admin || self.key_id == *owner
     }
 
-    /// Returns the owner whose routes this caller sees; `None` means everybody's.
+    /// Returns the caller's key id, or `None` for the admin. A user can see only their own routes and has quotas; the
+    /// admin can see all routes and has no quotas.
     #[must_use]
-    pub(crate) fn own(&self) -> Option<&KeyId> {
+    pub(crate) fn as_user(&self) -> Option<&KeyId> {
         (!self.is_admin).then_some(&self.key_id)
     }
 
-    /// Refuses everybody but the admin.
-    pub(crate) fn require_admin(&self) -> Result<(), Refusal> {
-        if self.is_admin { Ok(()) } else { Err(Refusal::AdminOnly) }
+    /// Returns an error unless the caller is the admin.
+    pub(crate) fn require_admin(&self) -> Result<(), DomainError> {
+        if self.is_admin { Ok(()) } else { Err(DomainError::AdminOnly) }
     }
 
-    /// Refuses the suspended.
-    pub(crate) fn require_active(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
-        let Some(user) = self.own() else { return Ok(()) };
+    /// Returns an error if the caller is suspended.
+    pub(crate) fn require_active(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
+        let Some(user) = self.as_user() else { return Ok(()) };
         match users::suspension(tx, user)? {
             Some(suspension) => {
-                Err(UserRefusal::Suspended { user: user.clone(), suspension: Box::new(suspension) }.into())
+                Err(UserError::Suspended { user: user.clone(), suspension: Box::new(suspension) }.into())
             }
             None => Ok(()),
         }

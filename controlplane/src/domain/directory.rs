@@ -1,4 +1,4 @@
-//! The nodes as the rules see them: which are connected, what each holds, how a host looks from each.
+//! The interface through which the rules query nodes: connection status, applied versions and explanations of hosts.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,99 +8,99 @@ use time::OffsetDateTime;
 use webgateway_proto::feed::{Explanation, ResourceName};
 use webgateway_proto::model::Host;
 
-/// The nodes that are, or were, connected.
+/// A directory of the nodes that are or were connected.
 #[async_trait]
 pub(crate) trait NodeDirectory: fmt::Debug + Send + Sync {
     /// Lists every node, by name.
     fn nodes(&self) -> Vec<NodeStatus>;
 
-    /// Waits until every connected node has acknowledged a version, at most for `limit`, and returns how far it has
-    /// come. Returns early when a node rejects the resource, or another number of nodes than is known acknowledged it.
-    /// A node that disconnects meanwhile does not count.
+    /// Waits until every connected node has acknowledged a version, for at most `limit`, and returns the progress.
+    /// Returns early if a node rejects the resource, or if the number of nodes that acknowledged the version differs
+    /// from `target.known`. A node that disconnects meanwhile does not count.
     async fn wait_acked(&self, target: &AckTarget, limit: Duration) -> AckProgress;
 
-    /// Asks each connected node how a host looks from it; a node has `limit` to answer.
-    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer>;
+    /// Asks each connected node to explain how it serves a host. A node has `limit` to respond.
+    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation>;
 }
 
-/// One node, as it was last heard of.
+/// The last known status of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeStatus {
     /// The name.
     pub name: String,
     /// The build.
     pub build: String,
-    /// The address it connected from, or `unix`.
+    /// The address from which it connected, or `unix`.
     pub address: String,
     /// True while it is connected.
     pub connected: bool,
-    /// The time it connected or disconnected.
+    /// The time at which it connected or disconnected.
     pub since: OffsetDateTime,
-    /// The last version it holds whole.
+    /// The last version that it applied without rejects.
     pub version: u64,
-    /// The resources it cannot use.
+    /// The resources that it rejected.
     pub rejects: Vec<RejectedResource>,
-    /// Its open connections, as it last reported.
+    /// The number of open connections that it last reported.
     pub connections: u64,
-    /// The requests it has answered since its start, as it last reported.
+    /// The number of requests since its start that it last reported.
     pub requests: u64,
-    /// True if it drains, as it last reported.
+    /// True if it last reported that it is draining.
     pub draining: bool,
-    /// The number of backends that are down, as it sees them.
+    /// The number of backends that it reported as down.
     pub backends_down: u64,
 }
 
-/// A resource that a node cannot use.
+/// A resource that a node rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectedResource {
     /// The resource's name.
     pub resource: String,
-    /// The reason, in the node's words.
+    /// The reason that the node gave.
     pub reason: String,
 }
 
-/// A version that nodes are to acknowledge.
+/// A version whose acknowledgement by nodes is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AckTarget {
     /// The version.
     pub version: u64,
-    /// A resource in it: a node that rejects it ends the wait.
+    /// A resource in that version. If a node rejects it, the wait ends.
     pub resource: Option<ResourceName>,
-    /// The number of nodes known to have acknowledged it: any other number ends the wait.
+    /// The number of acknowledgements that the waiting client knows of. If the number changes, the wait ends.
     pub known: Option<u64>,
-    /// The fewest connected nodes that count as all of them; 0 where a gateway without nodes has nothing to wait for.
+    /// The minimum number of acknowledgements. With 0, a gateway without connected nodes has nothing to wait for.
     pub min_nodes: u64,
 }
 
-/// How far a version has come among the connected nodes.
+/// The progress of a version's rollout to the connected nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AckProgress {
     /// The number of nodes that have acknowledged it.
     pub acked: u64,
-    /// The names of those that have not yet.
+    /// The names of nodes that have not acknowledged it yet.
     pub pending: Vec<String>,
-    /// The nodes that reject the resource.
+    /// The nodes that rejected the resource.
     pub rejects: Vec<NodeReject>,
 }
 
-/// A node that cannot use a resource.
+/// A node that rejected a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeReject {
     /// The node's name.
     pub node: String,
-    /// The reason, in the node's words.
+    /// The reason that the node gave.
     pub reason: String,
 }
 
-/// A node's answer to how a host looks from it.
+/// A node's explanation of how it serves a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NodeAnswer {
+pub(crate) struct NodeExplanation {
     /// The node's name.
     pub node: String,
-    /// The routes that it cannot use.
+    /// The routes that it rejected.
     pub rejects: Vec<RejectedResource>,
-    /// The answer; `None` if it did not come in time.
-    pub answer: Option<Explanation>,
+    /// The explanation; `None` if the node did not respond in time.
+    pub explanation: Option<Explanation>,
 }
 
 impl AckProgress {

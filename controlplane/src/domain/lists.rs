@@ -1,15 +1,15 @@
-//! Lists of routes, a page at a time: each page costs what it has, however many entries there are.
+//! Paged lists of routes. The cost of a page depends on its entries, not on the length of the list.
 
 use webgateway_proto::model::Mode;
 
 use super::caller::Caller;
-use super::page::{Page, PageRequest, Paged};
-use super::refusal::Refusal;
+use super::error::DomainError;
+use super::page::{Page, PageRange, PageRequest};
 use super::route_status::{RouteStatus, statuses_of};
 use super::rules::Domain;
 use crate::store::routes::{self, RouteFilter};
 
-/// The routes that are asked for; what is `None` selects nothing.
+/// A query of routes. A filter that is `None` does not restrict the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ListRoutes {
     /// Only routes whose host begins with this.
@@ -23,26 +23,26 @@ pub(crate) struct ListRoutes {
 }
 
 impl Domain {
-    /// Returns the revision at which they are read, and the routes that exist for the caller, by host.
+    /// Lists the routes that the caller can see, by host. Also returns the revision at which they were read.
     pub(crate) async fn list_routes(
         &self,
         caller: &Caller,
         query: ListRoutes,
-    ) -> Result<(u64, Paged<RouteStatus>), Refusal> {
-        let page = Page::parse(&query.page)?;
+    ) -> Result<(u64, Page<RouteStatus>), DomainError> {
+        let page = PageRange::parse(&query.page)?;
         let filter = RouteFilter {
-            visible_to: caller.own().cloned(),
+            visible_to: caller.as_user().cloned(),
             owner: query.owner,
-            host: query.host.map(|start| start.to_ascii_lowercase()),
+            host: query.host.map(|prefix| prefix.to_ascii_lowercase()),
             mode: query.mode,
         };
         let gateway = self.gateway();
         self.store
             .read("routes.list", move |tx| {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
-                let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
+                let Page { entries, next } = page.paginate(found, |route| route.host.as_str());
                 let entries = statuses_of(tx, entries, &gateway)?;
-                Ok((tx.revision()?, Paged { entries, next }))
+                Ok((tx.revision()?, Page { entries, next }))
             })
             .await
     }

@@ -1,4 +1,4 @@
-//! The quotas of users: what they may have, and how often they may change something. The admin has none.
+//! The quotas of users: limits of routes, of backends, and of mutations per minute. The admin has none.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 use webgateway_proto::model::{KeyId, Limit, OwnQuota, Quota};
 
 use super::caller::Caller;
-use super::refusal::{Refusal, UserRefusal};
+use super::error::{DomainError, UserError};
 use crate::store::{Store, StoreError, Tx, users};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// The most users that are counted in one minute; more mutations than that the store cannot make in it.
+/// The maximum number of users whose mutations are counted at once. The store cannot commit more mutations in a minute.
 const CAPACITY: usize = 100_000;
 
-/// The defaults, and who made how many mutations lately; in memory and bounded. Cheap to clone.
+/// The default quotas, and the users' mutation counts in memory. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas {
     defaults: Arc<RwLock<Quota>>,
-    rates: Arc<Mutex<Rates>>,
+    counts: Arc<Mutex<MutationCounts>>,
 }
 
-/// The part that a change adds to what an owner has.
-pub(super) struct More {
+/// The routes and backends that a change adds to an owner's usage.
+pub(super) struct UsageIncrease {
     pub(super) routes: u64,
     pub(super) backends: u64,
 }
 
-/// The number of a request's mutations that may be made, and the reason why more may not.
+/// The number of mutations that a request may still make, and the limit if it is exceeded.
 #[derive(Debug)]
 pub(crate) struct MutationAllowance {
     left: usize,
@@ -35,21 +35,22 @@ pub(crate) struct MutationAllowance {
     retry_after: u64,
 }
 
+/// The mutations of the current minute by user. The time is divided into minutes, not a sliding window.
 #[derive(Debug, Default)]
-struct Rates {
-    /// Limits of users' own, from the store.
-    own: HashMap<KeyId, Limit>,
-    /// When the minute began.
-    began: Option<Instant>,
-    /// The number of mutations that each user made in it.
+struct MutationCounts {
+    /// The users' own limits, from the store.
+    limits: HashMap<KeyId, Limit>,
+    /// The start of the current minute.
+    minute_start: Option<Instant>,
+    /// The number of mutations that each user made in the current minute.
     made: HashMap<KeyId, u32>,
 }
 
 impl Quotas {
-    /// With the defaults of the configuration.
+    /// Creates quotas with the defaults of the configuration.
     #[must_use]
     pub(crate) fn new(defaults: Quota) -> Self {
-        Self { defaults: Arc::new(RwLock::new(defaults)), rates: Arc::default() }
+        Self { defaults: Arc::new(RwLock::new(defaults)), counts: Arc::default() }
     }
 
     /// Replaces the defaults.
@@ -61,107 +62,112 @@ impl Quotas {
         *self.defaults.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the quota that holds for a user with these limits of their own.
+    /// Returns the quota of a user with these limits of their own. Defaults apply to limits that are not set.
     pub(super) fn of(&self, own: OwnQuota) -> Quota {
         own.or(self.defaults())
     }
 
-    /// Reads the limits that hold before the store is asked.
+    /// Loads the users' own mutation limits, which are checked without reading the store.
     pub(crate) async fn load(&self, store: &Store) -> Result<(), StoreError> {
         let limited = store.read("quotas", users::own_mutation_limits).await?;
-        limited.into_iter().for_each(|(user, limit)| self.set_rate(user, Some(limit)));
+        limited.into_iter().for_each(|(user, limit)| self.set_mutation_limit(user, Some(limit)));
         Ok(())
     }
 
-    /// Counts mutations that a caller is about to make.
+    /// Counts `count` mutations that a caller is about to make, and returns how many of them are allowed.
     #[must_use]
-    pub(crate) fn grant(&self, caller: &Caller, wanted: usize) -> MutationAllowance {
-        match caller.own() {
-            Some(user) if wanted > 0 => self.take(user, wanted, Instant::now()),
-            Some(_) | None => MutationAllowance::all(wanted),
+    pub(crate) fn reserve(&self, caller: &Caller, count: usize) -> MutationAllowance {
+        match caller.as_user() {
+            Some(user) if count > 0 => self.take(user, count, Instant::now()),
+            Some(_) | None => MutationAllowance::full(count),
         }
     }
 
-    /// Refuses the caller more than they may have.
-    pub(super) fn admit(&self, tx: &mut Tx<'_>, caller: &Caller, more: &More) -> Result<(), Refusal> {
-        let Some(user) = caller.own() else { return Ok(()) };
+    /// Returns an error if `increase` would exceed the caller's quota.
+    pub(super) fn admit(
+        &self,
+        tx: &mut Tx<'_>,
+        caller: &Caller,
+        increase: &UsageIncrease,
+    ) -> Result<(), DomainError> {
+        let Some(user) = caller.as_user() else { return Ok(()) };
         let known = users::find(tx, user)?;
         let (routes, backends) = known.as_ref().map_or((0, 0), |user| (user.routes, user.backends));
         let quota = self.of(known.map(|user| user.quota).unwrap_or_default());
-        let exceeded = |have: u64, more: u64, most: Option<u32>| {
-            most.filter(|most| more > 0 && have.saturating_add(more) > u64::from(*most))
+        let exceeded = |have: u64, added: u64, most: Option<u32>| {
+            most.filter(|most| added > 0 && have.saturating_add(added) > u64::from(*most))
         };
-        if let Some(most) = exceeded(routes, more.routes, quota.routes) {
-            return Err(UserRefusal::Routes { have: routes, most }.into());
+        if let Some(most) = exceeded(routes, increase.routes, quota.routes) {
+            return Err(UserError::Routes { have: routes, most }.into());
         }
-        if let Some(most) = exceeded(backends, more.backends, quota.backends) {
-            return Err(UserRefusal::Backends { have: backends, most, more: more.backends }.into());
+        if let Some(most) = exceeded(backends, increase.backends, quota.backends) {
+            return Err(UserError::Backends { have: backends, most, more: increase.backends }.into());
         }
         Ok(())
     }
 
-    /// A user has another limit of mutations.
-    pub(super) fn set_rate(&self, user: KeyId, own: Option<Limit>) {
-        let mut rates = self.rates();
+    /// Sets or clears a user's own limit of mutations per minute.
+    pub(super) fn set_mutation_limit(&self, user: KeyId, own: Option<Limit>) {
+        let mut counts = self.mutation_counts();
         match own {
-            Some(limit) => drop(rates.own.insert(user, limit)),
-            None => drop(rates.own.remove(&user)),
+            Some(limit) => drop(counts.limits.insert(user, limit)),
+            None => drop(counts.limits.remove(&user)),
         }
     }
 
-    fn take(&self, user: &KeyId, wanted: usize, now: Instant) -> MutationAllowance {
-        let mut rates = self.rates();
-        let own = rates.own.get(user).copied();
+    fn take(&self, user: &KeyId, count: usize, now: Instant) -> MutationAllowance {
+        let mut counts = self.mutation_counts();
+        let own = counts.limits.get(user).copied();
         let limit = own.map_or(self.defaults().mutations_per_minute, Limit::number);
         match limit {
-            Some(most) => rates.take(user, wanted, most, now),
-            None => MutationAllowance::all(wanted),
+            Some(most) => counts.take(user, count, most, now),
+            None => MutationAllowance::full(count),
         }
     }
 
-    fn rates(&self) -> MutexGuard<'_, Rates> {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    fn mutation_counts(&self) -> MutexGuard<'_, MutationCounts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Rates {
-    fn take(&mut self, user: &KeyId, wanted: usize, most: u32, now: Instant) -> MutationAllowance {
-        let passed = self.began.map_or(MINUTE, |began| now.saturating_duration_since(began));
-        if passed >= MINUTE {
+impl MutationCounts {
+    fn take(&mut self, user: &KeyId, count: usize, most: u32, now: Instant) -> MutationAllowance {
+        let elapsed = self.minute_start.map_or(MINUTE, |start| now.saturating_duration_since(start));
+        if elapsed >= MINUTE {
             self.made.clear();
-            self.began = Some(now);
+            self.minute_start = Some(now);
         }
-        let left = if passed >= MINUTE { MINUTE } else { MINUTE - passed };
+        let left = if elapsed >= MINUTE { MINUTE } else { MINUTE - elapsed };
         let retry_after = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         if self.made.len() >= CAPACITY && !self.made.contains_key(user) {
-            return MutationAllowance::all(wanted);
+            return MutationAllowance::full(count);
         }
         let made = self.made.entry(user.clone()).or_default();
-        let granted = u32::try_from(wanted).unwrap_or(u32::MAX).min(most.saturating_sub(*made));
-        *made += granted;
-        MutationAllowance { left: granted as usize, most, retry_after }
+        let allowed = u32::try_from(count).unwrap_or(u32::MAX).min(most.saturating_sub(*made));
+        *made += allowed;
+        MutationAllowance { left: allowed as usize, most, retry_after }
     }
 }
 
 impl MutationAllowance {
-    /// All of them.
+    /// Creates an allowance for all `count` mutations.
     #[must_use]
-    pub(crate) fn all(wanted: usize) -> Self {
-        Self { left: wanted, most: u32::MAX, retry_after: 0 }
+    pub(crate) fn full(count: usize) -> Self {
+        Self { left: count, most: u32::MAX, retry_after: 0 }
     }
 
-    /// Returns true if there is one at least.
+    /// Returns true if at least one mutation is allowed.
     #[must_use]
-    pub(crate) fn any(&self) -> bool {
+    pub(crate) fn has_any(&self) -> bool {
         self.left > 0
     }
 
-    /// Takes one of them.
-    pub(crate) fn spend(&mut self) -> Result<(), Refusal> {
+    /// Uses one mutation of the allowance. Returns an error if none is left.
+    pub(crate) fn spend(&mut self) -> Result<(), DomainError> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
             None => {
-                return Err(UserRefusal::TooFast { most: self.most, retry_after: self.retry_after }.into());
+                return Err(UserError::RateLimited { most: self.most, retry_after: self.retry_after }.into());
             }
         }
         Ok(())
@@ -186,35 +192,38 @@ mod tests {
         assert!(some.spend().is_ok());
         let refused = some.spend().unwrap_err();
         assert!(
-            matches!(refused, Refusal::User(UserRefusal::TooFast { most: 3, retry_after: 50 })),
+            matches!(refused, DomainError::User(UserError::RateLimited { most: 3, retry_after: 50 })),
             "{refused:?}"
         );
-        assert!(!quotas.take(&a, 1, at(59_999)).any());
+        assert!(!quotas.take(&a, 1, at(59_999)).has_any());
         assert_eq!(quotas.take(&a, 1, at(59_999)).retry_after, 1);
         assert_eq!(quotas.take(&b, 9, at(59_999)).left, 3);
         assert_eq!(quotas.take(&a, 9, at(60_000)).left, 3);
     }
 
     #[test]
-    fn a_limit_of_ones_own_comes_before_the_default() {
+    fn a_users_own_limit_overrides_the_default() {
         let (quotas, now) = (quotas(1), Instant::now());
         let a: KeyId = "a".parse().unwrap();
-        quotas.set_rate(a.clone(), Some(Limit::Unlimited));
+        quotas.set_mutation_limit(a.clone(), Some(Limit::Unlimited));
         assert_eq!(quotas.take(&a, 50, now).left, 50);
-        quotas.set_rate(a.clone(), Some(Limit::AtMost(2)));
+        quotas.set_mutation_limit(a.clone(), Some(Limit::AtMost(2)));
         assert_eq!(quotas.take(&a, 50, now).left, 2);
-        quotas.set_rate(a.clone(), None);
-        assert!(!quotas.take(&a, 1, now).any());
+        quotas.set_mutation_limit(a.clone(), None);
+        assert!(!quotas.take(&a, 1, now).has_any());
     }
 
     #[test]
-    fn memory_stays_bounded() {
+    fn the_number_of_counted_users_is_bounded() {
         let (quotas, now) = (quotas(1), Instant::now());
         for i in 0..CAPACITY + 10 {
             let key: KeyId = format!("k{i}").parse().unwrap();
-            assert!(quotas.take(&key, 1, now).any());
+            assert!(quotas.take(&key, 1, now).has_any());
         }
-        assert_eq!(quotas.rates().made.len(), CAPACITY);
-        assert!(!quotas.take(&"k0".parse().unwrap(), 1, now).any(), "who was counted still is");
+        assert_eq!(quotas.mutation_counts().made.len(), CAPACITY);
+        assert!(
+            !quotas.take(&"k0".parse().unwrap(), 1, now).has_any(),
+            "users counted before are still limited"
+        );
     }
 }

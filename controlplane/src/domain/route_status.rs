@@ -1,10 +1,10 @@
-//! The status of a route: whether it is served, and what stands in its way.
+//! The status of a route: its state, and the problem that keeps it from being served.
 
 use std::collections::HashMap;
 
 use webgateway_proto::model::{DnsRecord, Host, KeyId, Mode, Route, Suspension};
 
-use super::certificates::awaited;
+use super::certificates::awaited_issuance;
 use super::listeners::GatewayListeners;
 use crate::store::{StoreError, Tx, coverage, users};
 
@@ -15,8 +15,8 @@ pub(crate) struct RouteStatus {
     pub route: Route,
     /// The state.
     pub state: RouteState,
-    /// The obstacle in its way, where more is known than the state says.
-    pub obstacle: Option<Obstacle>,
+    /// The problem that keeps the route from being served, if details are known.
+    pub problem: Option<RouteProblem>,
 }
 
 /// The state of a route: served, or the reason why it is not.
@@ -26,35 +26,35 @@ pub(crate) enum RouteState {
     Active,
     /// The route waits for its certificate.
     WaitingForCertificate,
-    /// Its owner is suspended.
+    /// The route's owner is suspended.
     Suspended,
 }
 
 /// The reason why a route is not served, and what its owner can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Obstacle {
+pub(crate) struct RouteProblem {
     /// The reason.
     pub reason: String,
     /// The DNS records that the owner has to create.
     pub records: Vec<DnsRecord>,
 }
 
-/// The facts about the gateway that decide how a route stands.
+/// The properties of the gateway on which a route's status depends.
 #[derive(Debug, Clone)]
 pub(super) struct Gateway {
     /// The base domain.
     pub(super) base: Host,
-    /// The listeners, where no backend may be.
+    /// The gateway's own listeners, which no route may have as a backend.
     pub(super) listeners: GatewayListeners,
 }
 
-/// A route as it is served, or what stands in its way.
+/// Determines the status of a route.
 pub(super) fn status_of(tx: &mut Tx<'_>, route: Route, gateway: &Gateway) -> Result<RouteStatus, StoreError> {
     let suspension = users::suspension(tx, &route.owner)?;
-    status_under(tx, route, suspension.as_ref(), gateway)
+    status_with(tx, route, suspension.as_ref(), gateway)
 }
 
-/// The same for many, whose owners are few.
+/// Determines the statuses of many routes. The suspension of each owner is read once.
 pub(super) fn statuses_of(
     tx: &mut Tx<'_>,
     routes: Vec<Route>,
@@ -67,12 +67,12 @@ pub(super) fn statuses_of(
             suspensions.insert(route.owner.clone(), users::suspension(tx, &route.owner)?);
         }
         let suspension = suspensions.get(&route.owner).and_then(Option::as_ref);
-        statuses.push(status_under(tx, route, suspension, gateway)?);
+        statuses.push(status_with(tx, route, suspension, gateway)?);
     }
     Ok(statuses)
 }
 
-fn status_under(
+fn status_with(
     tx: &mut Tx<'_>,
     route: Route,
     suspension: Option<&Suspension>,
@@ -81,34 +81,35 @@ fn status_under(
     if let Some(suspension) = suspension {
         let terms = suspension.terms();
         let reason = Some(format!("suspended{terms}")).filter(|_| !terms.is_empty());
-        let obstacle = reason.map(|reason| Obstacle { reason, records: Vec::new() });
-        return Ok(RouteStatus { route, state: RouteState::Suspended, obstacle });
+        let problem = reason.map(|reason| RouteProblem { reason, records: Vec::new() });
+        return Ok(RouteStatus { route, state: RouteState::Suspended, problem });
     }
     if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
-        let obstacle = leads_back(&route, gateway);
-        return Ok(RouteStatus { route, state: RouteState::Active, obstacle });
+        let problem = loop_problem(&route, gateway);
+        return Ok(RouteStatus { route, state: RouteState::Active, problem });
     }
-    let obstacle = Some(obstacle(tx, &route.host, &gateway.base)?);
-    Ok(RouteStatus { route, state: RouteState::WaitingForCertificate, obstacle })
+    let problem = Some(certificate_problem(tx, &route.host, &gateway.base)?);
+    Ok(RouteStatus { route, state: RouteState::WaitingForCertificate, problem })
 }
 
-/// Returns that a backend is the gateway itself, if one is: the route may be from before that listener.
-fn leads_back(route: &Route, gateway: &Gateway) -> Option<Obstacle> {
+/// Returns a problem if a backend is a listener of the gateway. The route may be older than that listener.
+fn loop_problem(route: &Route, gateway: &Gateway) -> Option<RouteProblem> {
     let backend = gateway.listeners.first_among(&route.destination.backends)?;
-    let reason = format!("its backend {backend} is a listener of this gateway itself, and never used");
-    Some(Obstacle { reason, records: Vec::new() })
+    let reason = format!("its backend {backend} is a listener of this gateway itself and is not used");
+    Some(RouteProblem { reason, records: Vec::new() })
 }
 
-/// Why a host has no certificate yet. The records of the base domain's are the operator's to create.
-fn obstacle(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Obstacle, StoreError> {
-    let awaited = awaited(tx, host, base)?;
-    Ok(match (host.is_child_of(base), awaited.last_error) {
+/// Returns why a host has no certificate yet. DNS records of the base domain are left out, because the operator creates
+/// them.
+fn certificate_problem(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<RouteProblem, StoreError> {
+    let issuance = awaited_issuance(tx, host, base)?;
+    Ok(match (host.is_child_of(base), issuance.last_error) {
         (_, None) => {
-            Obstacle { reason: "its certificate is being issued".to_owned(), records: awaited.records }
+            RouteProblem { reason: "its certificate is being issued".to_owned(), records: issuance.records }
         }
-        (false, Some(reason)) => Obstacle { reason, records: awaited.records },
-        (true, Some(error)) => Obstacle {
-            reason: format!("the certificate of {base}, the operator's to see to: {error}"),
+        (false, Some(reason)) => RouteProblem { reason, records: issuance.records },
+        (true, Some(error)) => RouteProblem {
+            reason: format!("the certificate of {base}, which the operator has to fix: {error}"),
             records: Vec::new(),
         },
     })

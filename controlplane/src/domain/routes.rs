@@ -1,4 +1,4 @@
-//! The changes of routes. A caller's own routes exist for them, the admin's eyes see all.
+//! Changes of routes. Callers can see and change only their own routes; the admin can see and change all.
 
 use serde::Serialize;
 use serde_json::json;
@@ -10,170 +10,175 @@ use webgateway_proto::model::{
 };
 
 use super::caller::Caller;
+use super::error::DomainError;
 use super::host::AdmittedHost;
-use super::quotas::{More, Quotas};
-use super::refusal::Refusal;
+use super::quotas::{Quotas, UsageIncrease};
 use super::route_status::{Gateway, RouteStatus, status_of};
 use super::rules::Domain;
 use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, WriteTx, routes, users};
 
-/// Creates a route: exactly one of `fqdn` and `subdomain` names its host.
+/// A command that creates a route. Exactly one of `fqdn` and `subdomain` names its host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CreateRoute {
-    /// The id, if the client made one: a retry with the same id and content returns the same route.
+    /// The id, if the client generated one. A retry with the same id and content returns the same route.
     pub id: Option<RouteId>,
     /// A fully qualified host.
     pub fqdn: Option<String>,
     /// One label below the base domain.
     pub subdomain: Option<String>,
-    /// How the gateway treats its TLS.
+    /// The handling of TLS: terminated at the gateway, or passed through.
     pub mode: Mode,
-    /// The backends, each an address with its port.
+    /// The backends, each an address and a port.
     pub backends: Vec<String>,
-    /// Everything else the route says.
+    /// The route's options.
     pub options: RouteOptions,
-    /// True if everything is to be checked and nothing done.
+    /// True if the command is only to be checked, without changing anything.
     pub dry_run: bool,
 }
 
-/// Changes a route; what is `None` stays as it is.
+/// A command that changes a route. Fields that are `None` stay unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UpdateRoute {
-    /// The route.
+    /// The route's id.
     pub id: RouteId,
-    /// Another fully qualified host.
+    /// A new fully qualified host.
     pub fqdn: Option<String>,
-    /// Another label below the base domain.
+    /// A new label below the base domain.
     pub subdomain: Option<String>,
-    /// Another mode.
+    /// A new mode.
     pub mode: Option<Mode>,
-    /// All its backends from now on.
+    /// A new list of backends, which replaces the old one.
     pub backends: Option<Vec<String>>,
-    /// The options that change.
+    /// The changes of options.
     pub options: RouteOptionsPatch,
-    /// The version that the caller knows: the update is refused if it is another by now.
+    /// The version that the caller expects. The update is refused if the route is at another version.
     pub expected_version: Option<u64>,
-    /// True if everything is to be checked and nothing done.
+    /// True if the command is only to be checked, without changing anything.
     pub dry_run: bool,
 }
 
-/// Deletes a route.
+/// A command that deletes a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeleteRoute {
-    /// The route.
+    /// The route's id.
     pub id: RouteId,
-    /// The version that the caller knows: the deletion is refused if it is another by now.
+    /// The version that the caller expects. The deletion is refused if the route is at another version.
     pub expected_version: Option<u64>,
 }
 
-/// A route to be made.
-struct Wanted {
+/// A validated route that is to be created.
+struct NewRoute {
     id: Option<RouteId>,
     host: Host,
     destination: Destination,
 }
 
-/// An update whose host and backends were admitted.
-struct Change {
+/// An update with validated host and backends.
+struct RouteUpdate {
     host: Option<AdmittedHost>,
     backends: Option<Backends>,
     command: UpdateRoute,
 }
 
-/// The facts that hold while something is done.
-struct Given {
+/// The inputs of a change besides the command: the time, the gateway and the quotas.
+struct RouteContext {
     now: OffsetDateTime,
     gateway: Gateway,
     quotas: Quotas,
 }
 
 impl Domain {
-    fn given(&self) -> Given {
-        Given { now: self.clock.now(), gateway: self.gateway(), quotas: self.quotas.clone() }
+    fn route_context(&self) -> RouteContext {
+        RouteContext { now: self.clock.now(), gateway: self.gateway(), quotas: self.quotas.clone() }
     }
 
-    /// Returns the facts about the gateway that decide how a route stands.
+    /// Returns the properties of the gateway on which a route's status depends.
     pub(super) fn gateway(&self) -> Gateway {
         Gateway { base: self.hosts.base().clone(), listeners: self.listeners.clone() }
     }
 
-    fn admit_backends(&self, texts: &[String]) -> Result<Backends, Refusal> {
+    fn admit_backends(&self, texts: &[String]) -> Result<Backends, DomainError> {
         let backends = Backends::parse(texts, &self.allowed_backends)?;
         match self.listeners.first_among(&backends) {
-            Some(own) => Err(Refusal::OwnListener(own)),
+            Some(own) => Err(DomainError::OwnListener(own)),
             None => Ok(backends),
         }
     }
 
-    /// Does it, or only what it would be.
-    async fn change<F>(&self, method: &'static str, dry_run: bool, work: F) -> Result<RouteStatus, Refusal>
+    /// Runs `work` in a write transaction, which is rolled back for a dry run.
+    async fn write_or_dry_run<F>(
+        &self,
+        method: &'static str,
+        dry_run: bool,
+        work: F,
+    ) -> Result<RouteStatus, DomainError>
     where
-        F: FnOnce(&mut WriteTx<'_>) -> Result<RouteStatus, Refusal> + Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<RouteStatus, DomainError> + Send + 'static,
     {
         if dry_run { self.store.dry_run(method, work).await } else { self.store.write(method, work).await }
     }
 
-    /// Creates a route. With an id that the caller made, the same call again returns the same route.
+    /// Creates a route. With an id that the caller generated, a repeated call returns the same route.
     pub(crate) async fn create_route(
         &self,
         caller: &Caller,
         command: CreateRoute,
-    ) -> Result<RouteStatus, Refusal> {
+    ) -> Result<RouteStatus, DomainError> {
         let CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run } = command;
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
-        let host = host.ok_or(Refusal::NoHost)?.in_mode(mode)?;
+        let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
         let backends = self.admit_backends(&backends)?;
         let destination = Destination::new(mode, backends, options)?;
-        let (by, given, wanted) = (caller.clone(), self.given(), Wanted { id, host, destination });
-        let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, &given);
-        self.change(action::ROUTES_CREATE, dry_run, write).await
+        let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
+        let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
+        self.write_or_dry_run(action::ROUTES_CREATE, dry_run, write).await
     }
 
     /// Returns one route.
-    pub(crate) async fn route(&self, caller: &Caller, id: RouteId) -> Result<RouteStatus, Refusal> {
+    pub(crate) async fn route(&self, caller: &Caller, id: RouteId) -> Result<RouteStatus, DomainError> {
         let (caller, gateway) = (caller.clone(), self.gateway());
         self.store
             .read("routes.get", move |tx| {
-                let route = owned(tx, &caller, id)?;
+                let route = find_visible(tx, &caller, id)?;
                 Ok(status_of(tx, route, &gateway)?)
             })
             .await
     }
 
-    /// Changes what is given. Refuses if the caller expects another version than there is.
+    /// Changes a route. Returns an error if the route is not at the version that the caller expects.
     pub(crate) async fn update_route(
         &self,
         caller: &Caller,
         command: UpdateRoute,
-    ) -> Result<RouteStatus, Refusal> {
+    ) -> Result<RouteStatus, DomainError> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
-        let change = Change { host, backends: backends.transpose()?, command };
-        let (by, given, dry_run) = (caller.clone(), self.given(), change.command.dry_run);
-        let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &given);
-        self.change(action::ROUTES_UPDATE, dry_run, write).await
+        let change = RouteUpdate { host, backends: backends.transpose()?, command };
+        let (by, context, dry_run) = (caller.clone(), self.route_context(), change.command.dry_run);
+        let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &context);
+        self.write_or_dry_run(action::ROUTES_UPDATE, dry_run, write).await
     }
 
-    /// Deletes a route and returns what it was, at the version of its deletion. Refuses if the caller expects another
-    /// version than there is.
+    /// Deletes a route and returns its last state, with the version of the deletion. Returns an error if the route is not
+    /// at the version that the caller expects.
     pub(crate) async fn delete_route(
         &self,
         caller: &Caller,
         command: DeleteRoute,
-    ) -> Result<RouteStatus, Refusal> {
+    ) -> Result<RouteStatus, DomainError> {
         let DeleteRoute { id, expected_version } = command;
         let (by, now, gateway) = (caller.clone(), self.clock.now(), self.gateway());
         self.store
             .write(action::ROUTES_DELETE, move |tx| {
                 by.require_active(tx)?;
-                let route = expect(owned(tx, &by, id)?, expected_version)?;
+                let route = require_version(find_visible(tx, &by, id)?, expected_version)?;
                 let mut last = status_of(tx, route, &gateway)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version, now)?;
-                let done = Done { at: now, method: action::ROUTES_DELETE };
-                record(tx, &by, done, Some(&last.route), None)?;
-                announce(tx, "route deleted", &by, &last.route);
+                let action = AuditAction { at: now, method: action::ROUTES_DELETE };
+                record(tx, &by, action, Some(&last.route), None)?;
+                log_on_commit(tx, "route deleted", &by, &last.route);
                 last.route.version = version;
                 Ok(last)
             })
@@ -181,81 +186,81 @@ impl Domain {
     }
 }
 
-/// Logs one line for the operator, if the change is committed; the audit has the rest.
-fn announce(tx: &mut WriteTx<'_>, what: &'static str, caller: &Caller, route: &Route) {
+/// Logs one line for the operator after the commit. The audit log has the details.
+fn log_on_commit(tx: &mut WriteTx<'_>, message: &'static str, caller: &Caller, route: &Route) {
     let (id, host, owner, by) = (route.id, route.host.clone(), route.owner.clone(), caller.key_id().clone());
-    tx.on_commit(move || info!(route = %id, %host, %owner, %by, "{what}"));
+    tx.on_commit(move || info!(route = %id, %host, %owner, %by, "{message}"));
 }
 
 fn create(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
-    wanted: Wanted,
-    Given { now, gateway, quotas }: &Given,
-) -> Result<RouteStatus, Refusal> {
+    new: NewRoute,
+    RouteContext { now, gateway, quotas }: &RouteContext,
+) -> Result<RouteStatus, DomainError> {
     caller.require_active(tx)?;
-    if let Some(id) = wanted.id
+    if let Some(id) = new.id
         && let Some(route) = routes::find(tx, id)?
     {
-        let same = route.owner == *caller.key_id()
-            && route.host == wanted.host
-            && route.destination == wanted.destination;
-        return if same { Ok(status_of(tx, route, gateway)?) } else { Err(Refusal::IdTaken(id)) };
+        let same =
+            route.owner == *caller.key_id() && route.host == new.host && route.destination == new.destination;
+        return if same { Ok(status_of(tx, route, gateway)?) } else { Err(DomainError::IdTaken(id)) };
     }
-    refuse_taken(tx, caller, &wanted.host)?;
-    let backends = wanted.destination.backends.as_slice().len() as u64;
-    quotas.admit(tx, caller, &More { routes: 1, backends })?;
+    refuse_taken(tx, caller, &new.host)?;
+    let backends = new.destination.backends.as_slice().len() as u64;
+    quotas.admit(tx, caller, &UsageIncrease { routes: 1, backends })?;
     let route = Route {
-        id: wanted.id.unwrap_or_else(RouteId::generate),
+        id: new.id.unwrap_or_else(RouteId::generate),
         owner: caller.key_id().clone(),
-        host: wanted.host,
-        destination: wanted.destination,
+        host: new.host,
+        destination: new.destination,
         version: tx.revise()?,
         created_at: *now,
         updated_at: *now,
     };
     users::ensure(tx, &route.owner, *now)?;
     routes::insert(tx, &route)?;
-    record(tx, caller, Done { at: *now, method: action::ROUTES_CREATE }, None, Some(&route))?;
-    announce(tx, "route created", caller, &route);
+    record(tx, caller, AuditAction { at: *now, method: action::ROUTES_CREATE }, None, Some(&route))?;
+    log_on_commit(tx, "route created", caller, &route);
     Ok(status_of(tx, route, gateway)?)
 }
 
 fn update(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
-    change: Change,
-    Given { now, gateway, quotas }: &Given,
-) -> Result<RouteStatus, Refusal> {
+    change: RouteUpdate,
+    RouteContext { now, gateway, quotas }: &RouteContext,
+) -> Result<RouteStatus, DomainError> {
     caller.require_active(tx)?;
-    let before = expect(owned(tx, caller, change.command.id)?, change.command.expected_version)?;
-    let mut route = changed(&before, change, &gateway.base)?;
+    let before =
+        require_version(find_visible(tx, caller, change.command.id)?, change.command.expected_version)?;
+    let mut route = apply_update(&before, change, &gateway.base)?;
     if route == before {
         return Ok(status_of(tx, before, gateway)?);
     }
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
     }
-    let size = |route: &Route| route.destination.backends.as_slice().len() as u64;
-    let backends = size(&route).saturating_sub(size(&before));
-    quotas.admit(tx, caller, &More { routes: 0, backends })?;
+    let count = |route: &Route| route.destination.backends.as_slice().len() as u64;
+    let backends = count(&route).saturating_sub(count(&before));
+    quotas.admit(tx, caller, &UsageIncrease { routes: 0, backends })?;
     route.version = tx.revise()?;
     route.updated_at = *now;
     routes::update(tx, &route)?;
-    record(tx, caller, Done { at: *now, method: action::ROUTES_UPDATE }, Some(&before), Some(&route))?;
-    announce(tx, "route updated", caller, &route);
+    record(tx, caller, AuditAction { at: *now, method: action::ROUTES_UPDATE }, Some(&before), Some(&route))?;
+    log_on_commit(tx, "route updated", caller, &route);
     Ok(status_of(tx, route, gateway)?)
 }
 
-/// The route after the change, its version and time aside.
-fn changed(before: &Route, change: Change, base: &Host) -> Result<Route, Refusal> {
+/// Applies an update to a route, except for its version and time.
+fn apply_update(before: &Route, change: RouteUpdate, base: &Host) -> Result<Route, DomainError> {
     let mut route = before.clone();
     let mode = change.command.mode.unwrap_or(before.destination.mode);
     route.host = match change.host {
-        Some(host) => host.in_mode(mode)?,
-        // Only a host that was given as `fqdn` may be passed through, and a child of the base may not have been.
+        Some(host) => host.for_mode(mode)?,
+        // A child of the base domain counts as a subdomain, however it was named when the route was created.
         None if mode != before.destination.mode && before.host.is_child_of(base) => {
-            AdmittedHost::Subdomain(before.host.clone()).in_mode(mode)?
+            AdmittedHost::Subdomain(before.host.clone()).for_mode(mode)?
         }
         None => before.host.clone(),
     };
@@ -265,32 +270,32 @@ fn changed(before: &Route, change: Change, base: &Host) -> Result<Route, Refusal
     Ok(route)
 }
 
-/// The route, if it exists for the caller: somebody else's does not.
-fn owned(tx: &mut Tx<'_>, caller: &Caller, id: RouteId) -> Result<Route, Refusal> {
-    let found = routes::find(tx, id)?.filter(|route| caller.sees(&route.owner));
-    found.ok_or(Refusal::NoRoute(id))
+/// Returns the route, if the caller can see it.
+fn find_visible(tx: &mut Tx<'_>, caller: &Caller, id: RouteId) -> Result<Route, DomainError> {
+    let found = routes::find(tx, id)?.filter(|route| caller.can_see(&route.owner));
+    found.ok_or(DomainError::NoRoute(id))
 }
 
-/// The route, if it is at the version expected.
-fn expect(route: Route, version: Option<u64>) -> Result<Route, Refusal> {
+/// Returns the route, if it is at the expected version.
+fn require_version(route: Route, version: Option<u64>) -> Result<Route, DomainError> {
     match version.filter(|expected| *expected != route.version) {
-        Some(expected) => Err(Refusal::Stale { expected, actual: route.version }),
+        Some(expected) => Err(DomainError::Stale { expected, actual: route.version }),
         None => Ok(route),
     }
 }
 
-fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Refusal> {
+fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), DomainError> {
     match routes::find_by_host(tx, host)? {
         Some(other) => {
-            let own = caller.sees(&other.owner).then_some(other.id);
-            Err(Refusal::HostTaken { host: host.clone(), own })
+            let own = caller.can_see(&other.owner).then_some(other.id);
+            Err(DomainError::HostTaken { host: host.clone(), own })
         }
         None => Ok(()),
     }
 }
 
-/// An action and its time.
-struct Done {
+/// An audited action and its time.
+struct AuditAction {
     at: OffsetDateTime,
     method: &'static str,
 }
@@ -298,22 +303,22 @@ struct Done {
 fn record(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
-    done: Done,
+    action: AuditAction,
     before: Option<&Route>,
     after: Option<&Route>,
 ) -> Result<(), StoreError> {
     let Some(id) = after.or(before).map(|route| route.id) else { return Ok(()) };
     let entry = AuditEntry {
-        before: before.map(written),
-        after: after.map(written),
-        ..caller.entry(done.at, done.method, format!("route/{id}"))
+        before: before.map(audit_text),
+        after: after.map(audit_text),
+        ..caller.audit_entry(action.at, action.method, format!("route/{id}"))
     };
     audit::insert(tx, &entry)
 }
 
-/// A route as the audit keeps it.
+/// The form of a route in the audit log.
 #[derive(Serialize)]
-struct Written<'a> {
+struct RouteSnapshot<'a> {
     owner: &'a KeyId,
     host: &'a Host,
     mode: Mode,
@@ -323,9 +328,9 @@ struct Written<'a> {
     version: u64,
 }
 
-fn written(route: &Route) -> String {
+fn audit_text(route: &Route) -> String {
     let Destination { mode, backends, options } = &route.destination;
-    let written = Written {
+    let snapshot = RouteSnapshot {
         owner: &route.owner,
         host: &route.host,
         mode: *mode,
@@ -333,5 +338,5 @@ fn written(route: &Route) -> String {
         options,
         version: route.version,
     };
-    json!(written).to_string()
+    json!(snapshot).to_string()
 }

@@ -1,4 +1,4 @@
-//! Suspensions: a user's routes leave the feed, and come back when the admin lifts the suspension or at its end.
+//! Suspensions of users. While a user is suspended, their routes are removed from the feed.
 
 use serde_json::json;
 use time::{OffsetDateTime, UtcOffset};
@@ -7,50 +7,54 @@ use webgateway_proto::audit::{GATEWAY, action};
 use webgateway_proto::model::{KeyId, Reason, Suspension};
 
 use super::caller::Caller;
-use super::refusal::{Refusal, UserRefusal};
+use super::error::{DomainError, UserError};
 use super::rules::Domain;
 use super::users::{require_known, target};
 use crate::clock::rfc3339;
 use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, WriteTx, users};
 
-/// Suspends a user, or changes the reason and the end of a suspension.
+/// A command that suspends a user, or changes the reason and the end of a suspension.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Suspend {
+pub(crate) struct SuspendUser {
     /// The user.
     pub user: KeyId,
-    /// The reason, for the user to read.
+    /// The reason, which the user can read.
     pub reason: Option<Reason>,
-    /// The time it ends by itself; `None` if an admin has to end it.
+    /// The time at which the suspension ends; `None` if it lasts until an admin lifts it.
     pub until: Option<OffsetDateTime>,
 }
 
-/// A user after a suspension began, changed or was lifted.
+/// A user's suspension after a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UserStanding {
+pub(crate) struct SuspensionStatus {
     /// The user.
     pub user: KeyId,
-    /// The suspension, if they are suspended.
+    /// The suspension, if the user is suspended.
     pub suspension: Option<Suspension>,
-    /// The number of their routes.
+    /// The number of the user's routes.
     pub routes: u64,
     /// The store's revision.
     pub version: u64,
 }
 
 impl Domain {
-    /// Suspends a user, or changes the reason and the end; the same again changes nothing. A user is known by a route
-    /// of theirs, or by their key.
-    pub(crate) async fn suspend(&self, caller: &Caller, command: Suspend) -> Result<UserStanding, Refusal> {
+    /// Suspends a user, or changes the reason and the end of a suspension. Repeating the command changes nothing.
+    /// Returns an error if the user has neither a key nor ever had a route.
+    pub(crate) async fn suspend(
+        &self,
+        caller: &Caller,
+        command: SuspendUser,
+    ) -> Result<SuspensionStatus, DomainError> {
         caller.require_admin()?;
-        let Suspend { user, reason, until } = command;
+        let SuspendUser { user, reason, until } = command;
         if user == self.admin {
-            return Err(UserRefusal::SuspendAdmin.into());
+            return Err(UserError::SuspendAdmin.into());
         }
         let now = self.clock.now();
-        let until = until.map(|until| end(until, now)).transpose()?;
+        let until = until.map(|until| normalized_end(until, now)).transpose()?;
         let has_key = self.has_key(&user).await;
-        let entry = caller.entry(now, action::ADMIN_SUSPEND, target(&user));
+        let entry = caller.audit_entry(now, action::ADMIN_SUSPEND, target(&user));
         let (suspensions, by) = (self.suspensions.clone(), caller.key_id().clone());
         let write = move |tx: &mut WriteTx<'_>| {
             require_known(tx, &user, has_key)?;
@@ -62,24 +66,28 @@ impl Domain {
                 users::ensure(tx, &user, now)?;
                 set(tx, &user, before, after, entry)?;
             }
-            let standing = standing(tx, user)?;
+            let status = suspension_status(tx, user)?;
             if is_change {
-                let (user, routes) = (standing.user.clone(), standing.routes);
+                let (user, routes) = (status.user.clone(), status.routes);
                 tx.on_commit(move || {
                     suspensions.send_modify(|changes| *changes += 1);
                     info!(%user, routes, %by, "user suspended");
                 });
             }
-            Ok(standing)
+            Ok(status)
         };
         self.store.write(action::ADMIN_SUSPEND, write).await
     }
 
-    /// Lifts a suspension; doing it again changes nothing.
-    pub(crate) async fn unsuspend(&self, caller: &Caller, user: KeyId) -> Result<UserStanding, Refusal> {
+    /// Lifts a suspension. Repeating the command changes nothing.
+    pub(crate) async fn unsuspend(
+        &self,
+        caller: &Caller,
+        user: KeyId,
+    ) -> Result<SuspensionStatus, DomainError> {
         caller.require_admin()?;
         let has_key = self.has_key(&user).await;
-        let entry = caller.entry(self.clock.now(), action::ADMIN_UNSUSPEND, target(&user));
+        let entry = caller.audit_entry(self.clock.now(), action::ADMIN_UNSUSPEND, target(&user));
         let by = caller.key_id().clone();
         let write = move |tx: &mut WriteTx<'_>| {
             require_known(tx, &user, has_key)?;
@@ -88,17 +96,17 @@ impl Domain {
             if is_change {
                 set(tx, &user, before, None, entry)?;
             }
-            let standing = standing(tx, user)?;
+            let status = suspension_status(tx, user)?;
             if is_change {
-                let (user, routes) = (standing.user.clone(), standing.routes);
+                let (user, routes) = (status.user.clone(), status.routes);
                 tx.on_commit(move || info!(%user, routes, %by, "user suspension lifted"));
             }
-            Ok(standing)
+            Ok(status)
         };
         self.store.write(action::ADMIN_UNSUSPEND, write).await
     }
 
-    /// Lifts the suspensions that are over; returns the end of the next one.
+    /// Lifts the suspensions whose end has passed. Returns the end of the next one.
     pub(crate) async fn end_suspensions(&self) -> Result<Option<OffsetDateTime>, StoreError> {
         loop {
             let first = self.store.read("next suspension to end", users::next_suspension_end).await?;
@@ -115,7 +123,7 @@ impl Domain {
     }
 }
 
-/// Looks again: the admin may have been faster.
+/// Lifts the next suspension whose end has passed, and returns the user. Returns `None` if an admin lifted it meanwhile.
 fn end_one(tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<Option<KeyId>, StoreError> {
     let Some(user) = users::next_suspension_end(tx)? else { return Ok(None) };
     let is_over = |suspension: &Suspension| suspension.until.is_some_and(|until| until <= now);
@@ -147,26 +155,26 @@ fn set(
         Some(suspension) => users::suspend(tx, user, suspension)?,
         None => users::unsuspend(tx, user)?,
     }
-    let entry = AuditEntry { before: Some(written(before)), after: Some(written(after)), ..entry };
+    let entry = AuditEntry { before: Some(audit_text(before)), after: Some(audit_text(after)), ..entry };
     audit::insert(tx, &entry)
 }
 
-/// The audit's form of a suspension.
-fn written(suspension: Option<Suspension>) -> String {
+/// Returns the form of a suspension in the audit log.
+fn audit_text(suspension: Option<Suspension>) -> String {
     let suspended = suspension.is_some();
     let (reason, until) = suspension.map_or((None, None), |suspension| (suspension.reason, suspension.until));
     json!({ "suspended": suspended, "reason": reason, "until": until.map(rfc3339) }).to_string()
 }
 
-/// The end as the store keeps it, in whole milliseconds; refuses one that is over.
-fn end(until: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDateTime, UserRefusal> {
-    let until = until.checked_to_offset(UtcOffset::UTC).ok_or(UserRefusal::Until)?;
+/// Returns the end in UTC and whole milliseconds, as the store keeps it. Returns an error if it is not in the future.
+fn normalized_end(until: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDateTime, UserError> {
+    let until = until.checked_to_offset(UtcOffset::UTC).ok_or(UserError::Until)?;
     let until = until.replace_millisecond(until.millisecond()).unwrap_or(until);
-    if until > now { Ok(until) } else { Err(UserRefusal::UntilOver(now)) }
+    if until > now { Ok(until) } else { Err(UserError::UntilOver(now)) }
 }
 
-fn standing(tx: &mut Tx<'_>, user: KeyId) -> Result<UserStanding, Refusal> {
+fn suspension_status(tx: &mut Tx<'_>, user: KeyId) -> Result<SuspensionStatus, DomainError> {
     let (found, version) = (users::find(tx, &user)?, tx.revision()?);
     let routes = found.as_ref().map_or(0, |user| user.routes);
-    Ok(UserStanding { user, suspension: found.and_then(|user| user.suspension), routes, version })
+    Ok(SuspensionStatus { user, suspension: found.and_then(|user| user.suspension), routes, version })
 }

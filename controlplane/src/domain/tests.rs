@@ -1,4 +1,4 @@
-//! The rules over a real store.
+//! Tests of the domain rules with a real store.
 
 mod certificates;
 mod lists;
@@ -28,7 +28,7 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, audit};
 
-/// A gateway that no node has ever connected to.
+/// A node directory without nodes.
 #[derive(Debug)]
 struct NoNodes;
 
@@ -42,13 +42,13 @@ impl NodeDirectory for NoNodes {
         AckProgress::default()
     }
 
-    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeAnswer> {
+    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeExplanation> {
         Vec::new()
     }
 }
 
 impl UpdateRoute {
-    /// An update of this route that changes nothing.
+    /// Creates an update of this route that changes nothing.
     pub(super) fn new(id: RouteId) -> Self {
         Self {
             id,
@@ -63,16 +63,17 @@ impl UpdateRoute {
     }
 }
 
-fn random() -> RouteOptionsPatch {
+fn random_balance() -> RouteOptionsPatch {
     RouteOptionsPatch { balance: Patch::Set(Balance::Random), ..RouteOptionsPatch::default() }
 }
 
-struct Scene {
+/// A domain with a store and a key directory in a temporary directory.
+struct TestDomain {
     domain: Domain,
     dir: TempDir,
 }
 
-impl Scene {
+impl TestDomain {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Metrics::register(&mut Registry::default());
@@ -96,7 +97,7 @@ impl Scene {
         Self { domain, dir }
     }
 
-    /// Adds a public key of this name.
+    /// Adds a public key with this id.
     fn add_key(&self, name: &str) {
         let key = PrivateKey::from_seed(&[1; 32]).public();
         fs::write(self.dir.path().join("keys").join(name), key.to_pem()).unwrap();
@@ -106,19 +107,19 @@ impl Scene {
         self.domain.caller(name.parse().unwrap(), IpAddr::V6(Ipv6Addr::LOCALHOST))
     }
 
-    async fn create(&self, who: &str, subdomain: &str) -> Result<RouteStatus, Refusal> {
-        self.domain.create_route(&self.caller(who), wanted(subdomain)).await
+    async fn create(&self, who: &str, subdomain: &str) -> Result<RouteStatus, DomainError> {
+        self.domain.create_route(&self.caller(who), create_params(subdomain)).await
     }
 
-    async fn list(&self, who: &Caller) -> Result<Vec<RouteStatus>, Refusal> {
+    async fn list(&self, who: &Caller) -> Result<Vec<RouteStatus>, DomainError> {
         self.domain.list_routes(who, ListRoutes::default()).await.map(|(_, page)| page.entries)
     }
 
-    async fn update(&self, who: &str, command: UpdateRoute) -> Result<RouteStatus, Refusal> {
+    async fn update(&self, who: &str, command: UpdateRoute) -> Result<RouteStatus, DomainError> {
         self.domain.update_route(&self.caller(who), command).await
     }
 
-    async fn suspend(&self, user: &str, suspended: bool) -> Result<UserStanding, Refusal> {
+    async fn suspend(&self, user: &str, suspended: bool) -> Result<SuspensionStatus, DomainError> {
         let admin = self.caller("admin.pub");
         match suspended {
             true => self.domain.suspend(&admin, suspension(user)).await,
@@ -137,7 +138,7 @@ impl Scene {
     }
 }
 
-fn wanted(subdomain: &str) -> CreateRoute {
+fn create_params(subdomain: &str) -> CreateRoute {
     CreateRoute {
         subdomain: Some(subdomain.to_owned()),
         backends: vec!["[400::1]:80".to_owned()],
@@ -149,121 +150,126 @@ fn deletion(id: RouteId) -> DeleteRoute {
     DeleteRoute { id, expected_version: None }
 }
 
-fn suspension(user: &str) -> Suspend {
-    Suspend { user: user.parse().unwrap(), reason: None, until: None }
+fn suspension(user: &str) -> SuspendUser {
+    SuspendUser { user: user.parse().unwrap(), reason: None, until: None }
 }
 
-fn passed_through(fqdn: &str) -> CreateRoute {
-    CreateRoute { fqdn: Some(fqdn.to_owned()), subdomain: None, mode: Mode::Passthrough, ..wanted("x") }
+fn passthrough_params(fqdn: &str) -> CreateRoute {
+    CreateRoute {
+        fqdn: Some(fqdn.to_owned()),
+        subdomain: None,
+        mode: Mode::Passthrough,
+        ..create_params("x")
+    }
 }
 
 #[tokio::test]
-async fn a_hundred_callers_claim_one_host_and_one_has_it() {
-    let scene = Scene::new();
+async fn of_many_concurrent_creates_for_one_host_only_one_succeeds() {
+    let test = TestDomain::new();
     let mut claims = JoinSet::new();
     for i in 0..100 {
-        let (domain, caller) = (scene.domain.clone(), scene.caller(&format!("user{i}.pub")));
-        claims.spawn(async move { domain.create_route(&caller, wanted("prize")).await });
+        let (domain, caller) = (test.domain.clone(), test.caller(&format!("user{i}.pub")));
+        claims.spawn(async move { domain.create_route(&caller, create_params("prize")).await });
     }
     let outcomes = claims.join_all().await;
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     assert_eq!((won.len(), lost.len()), (1, 99));
-    assert!(lost.iter().all(|refused| matches!(refused, Err(Refusal::HostTaken { own: None, .. }))));
-    assert_eq!(scene.list(&scene.caller("admin.pub")).await.unwrap().len(), 1);
+    assert!(lost.iter().all(|refused| matches!(refused, Err(DomainError::HostTaken { own: None, .. }))));
+    assert_eq!(test.list(&test.caller("admin.pub")).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_retry_with_the_same_id_and_content_returns_the_same_route() {
-    let scene = Scene::new();
-    let params = CreateRoute { id: Some(RouteId::generate()), ..wanted("app") };
-    let caller = scene.caller("user1.pub");
-    let first = scene.domain.create_route(&caller, params.clone()).await.unwrap();
-    let revision = scene.revision();
-    assert_eq!(scene.domain.create_route(&caller, params.clone()).await.unwrap(), first);
-    assert_eq!(scene.revision(), revision);
+    let test = TestDomain::new();
+    let params = CreateRoute { id: Some(RouteId::generate()), ..create_params("app") };
+    let caller = test.caller("user1.pub");
+    let first = test.domain.create_route(&caller, params.clone()).await.unwrap();
+    let revision = test.revision();
+    assert_eq!(test.domain.create_route(&caller, params.clone()).await.unwrap(), first);
+    assert_eq!(test.revision(), revision);
     let other = CreateRoute { options: RouteOptions::sample(), ..params.clone() };
-    let refused = scene.domain.create_route(&caller, other).await;
-    assert!(matches!(refused, Err(Refusal::IdTaken(_))));
-    let refused = scene.domain.create_route(&scene.caller("user2.pub"), params).await;
-    assert!(matches!(refused, Err(Refusal::IdTaken(_))));
-    assert_eq!(scene.audited(format!("route/{}", first.route.id)).await, 1);
+    let refused = test.domain.create_route(&caller, other).await;
+    assert!(matches!(refused, Err(DomainError::IdTaken(_))));
+    let refused = test.domain.create_route(&test.caller("user2.pub"), params).await;
+    assert!(matches!(refused, Err(DomainError::IdTaken(_))));
+    assert_eq!(test.audited(format!("route/{}", first.route.id)).await, 1);
 }
 
 #[tokio::test]
-async fn routes_exist_for_their_owner_and_the_admin_alone() {
-    let scene = Scene::new();
-    let id = scene.create("user1.pub", "app").await.unwrap().route.id;
+async fn only_the_owner_and_the_admin_can_see_a_route() {
+    let test = TestDomain::new();
+    let id = test.create("user1.pub", "app").await.unwrap().route.id;
     let (owner, other, admin) =
-        (scene.caller("user1.pub"), scene.caller("user2.pub"), scene.caller("admin.pub"));
+        (test.caller("user1.pub"), test.caller("user2.pub"), test.caller("admin.pub"));
     for caller in [&owner, &admin] {
-        assert!(scene.domain.route(caller, id).await.is_ok());
-        assert_eq!(scene.list(caller).await.unwrap().len(), 1);
+        assert!(test.domain.route(caller, id).await.is_ok());
+        assert_eq!(test.list(caller).await.unwrap().len(), 1);
     }
-    assert!(scene.list(&other).await.unwrap().is_empty());
-    assert!(matches!(scene.domain.route(&other, id).await, Err(Refusal::NoRoute(_))));
-    assert!(matches!(scene.domain.delete_route(&other, deletion(id)).await, Err(Refusal::NoRoute(_))));
-    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
-    assert!(matches!(scene.update("user2.pub", update.clone()).await, Err(Refusal::NoRoute(_))));
-    let updated = scene.update("admin.pub", update).await.unwrap();
+    assert!(test.list(&other).await.unwrap().is_empty());
+    assert!(matches!(test.domain.route(&other, id).await, Err(DomainError::NoRoute(_))));
+    assert!(matches!(test.domain.delete_route(&other, deletion(id)).await, Err(DomainError::NoRoute(_))));
+    let update = UpdateRoute { options: random_balance(), ..UpdateRoute::new(id) };
+    assert!(matches!(test.update("user2.pub", update.clone()).await, Err(DomainError::NoRoute(_))));
+    let updated = test.update("admin.pub", update).await.unwrap();
     assert_eq!(updated.route.owner, *owner.key_id());
-    assert!(scene.domain.delete_route(&admin, deletion(id)).await.is_ok());
-    assert!(matches!(scene.domain.route(&owner, id).await, Err(Refusal::NoRoute(_))));
-    assert_eq!(scene.audited(format!("route/{id}")).await, 3);
+    assert!(test.domain.delete_route(&admin, deletion(id)).await.is_ok());
+    assert!(matches!(test.domain.route(&owner, id).await, Err(DomainError::NoRoute(_))));
+    assert_eq!(test.audited(format!("route/{id}")).await, 3);
 }
 
 #[tokio::test]
-async fn an_update_changes_what_is_given_and_nothing_else() {
-    let scene = Scene::new();
-    let before = scene.create("user1.pub", "app").await.unwrap().route;
+async fn an_update_changes_only_the_given_fields() {
+    let test = TestDomain::new();
+    let before = test.create("user1.pub", "app").await.unwrap().route;
     let id = before.id;
     let backends = Some(vec!["[400::2]:443".to_owned()]);
     let update = UpdateRoute { backends, expected_version: Some(before.version), ..UpdateRoute::new(id) };
-    let after = scene.update("user1.pub", update.clone()).await.unwrap().route;
+    let after = test.update("user1.pub", update.clone()).await.unwrap().route;
     assert_eq!((&after.host, &after.destination.options), (&before.host, &before.destination.options));
     assert_eq!(after.destination.backends.as_slice()[0].to_string(), "[400::2]:443");
     assert!(after.version > before.version);
 
-    let stale = scene.update("user1.pub", update.clone()).await;
+    let stale = test.update("user1.pub", update.clone()).await;
     assert!(
-        matches!(stale, Err(Refusal::Stale { expected, actual }) if expected == before.version && actual == after.version)
+        matches!(stale, Err(DomainError::Stale { expected, actual }) if expected == before.version && actual == after.version)
     );
-    let revision = scene.revision();
+    let revision = test.revision();
     let again = UpdateRoute { expected_version: None, ..update };
-    assert_eq!(scene.update("user1.pub", again).await.unwrap().route, after);
-    assert_eq!(scene.revision(), revision, "what changes nothing is no change");
+    assert_eq!(test.update("user1.pub", again).await.unwrap().route, after);
+    assert_eq!(test.revision(), revision, "an update without effect is not a revision");
 
-    scene.create("user2.pub", "taken").await.unwrap();
+    test.create("user2.pub", "taken").await.unwrap();
     let taken = UpdateRoute { subdomain: Some("taken".into()), ..UpdateRoute::new(id) };
-    assert!(matches!(scene.update("user1.pub", taken).await, Err(Refusal::HostTaken { own: None, .. })));
+    assert!(matches!(test.update("user1.pub", taken).await, Err(DomainError::HostTaken { own: None, .. })));
     let moved = UpdateRoute { subdomain: Some("moved".into()), ..UpdateRoute::new(id) };
-    assert_eq!(scene.update("user1.pub", moved).await.unwrap().route.host.as_str(), "moved.gw.example");
+    assert_eq!(test.update("user1.pub", moved).await.unwrap().route.host.as_str(), "moved.gw.example");
 }
 
 #[tokio::test]
-async fn a_subdomain_is_terminated_also_after_updates() {
-    let scene = Scene::new();
-    let both = CreateRoute { mode: Mode::Passthrough, ..wanted("app") };
-    let refused = scene.domain.create_route(&scene.caller("u"), both).await;
-    assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
-    let id = scene.create("u", "app").await.unwrap().route.id;
+async fn a_subdomain_cannot_be_passed_through_after_an_update() {
+    let test = TestDomain::new();
+    let both = CreateRoute { mode: Mode::Passthrough, ..create_params("app") };
+    let refused = test.domain.create_route(&test.caller("u"), both).await;
+    assert!(matches!(refused, Err(DomainError::PassthroughSubdomain)));
+    let id = test.create("u", "app").await.unwrap().route.id;
     let update = |fqdn: Option<&str>, subdomain: Option<&str>, mode| UpdateRoute {
         fqdn: fqdn.map(Into::into),
         subdomain: subdomain.map(Into::into),
         mode,
         ..UpdateRoute::new(id)
     };
-    let refused = scene.update("u", update(None, None, Some(Mode::Passthrough))).await;
-    assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
-    scene.update("u", update(Some("own.example"), None, Some(Mode::Passthrough))).await.unwrap();
-    let refused = scene.update("u", update(None, Some("app"), None)).await;
-    assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
+    let refused = test.update("u", update(None, None, Some(Mode::Passthrough))).await;
+    assert!(matches!(refused, Err(DomainError::PassthroughSubdomain)));
+    test.update("u", update(Some("own.example"), None, Some(Mode::Passthrough))).await.unwrap();
+    let refused = test.update("u", update(None, Some("app"), None)).await;
+    assert!(matches!(refused, Err(DomainError::PassthroughSubdomain)));
 }
 
 #[tokio::test]
-async fn bad_input_changes_nothing() {
-    let scene = Scene::new();
-    let revision = scene.revision();
-    let base = wanted("app");
+async fn invalid_input_changes_nothing() {
+    let test = TestDomain::new();
+    let revision = test.revision();
+    let base = create_params("app");
     let many = (1..=33).map(|i| format!("[400::{i:x}]:80")).collect();
     for params in [
         CreateRoute { backends: vec![], ..base.clone() },
@@ -275,74 +281,74 @@ async fn bad_input_changes_nothing() {
         CreateRoute { fqdn: Some("a.b".into()), ..base.clone() },
         CreateRoute { subdomain: None, fqdn: Some("gw.example".into()), ..base.clone() },
     ] {
-        assert!(scene.domain.create_route(&scene.caller("u"), params.clone()).await.is_err(), "{params:?}");
+        assert!(test.domain.create_route(&test.caller("u"), params.clone()).await.is_err(), "{params:?}");
     }
-    assert_eq!(scene.revision(), revision);
+    assert_eq!(test.revision(), revision);
 }
 
 #[tokio::test]
-async fn the_suspended_read_and_change_nothing() {
-    let scene = Scene::new();
-    let id = scene.create("user1.pub", "app").await.unwrap().route.id;
-    let before = scene.revision();
-    let state = scene.suspend("user1.pub", true).await.unwrap();
+async fn suspended_users_can_read_and_cannot_change_anything() {
+    let test = TestDomain::new();
+    let id = test.create("user1.pub", "app").await.unwrap().route.id;
+    let before = test.revision();
+    let state = test.suspend("user1.pub", true).await.unwrap();
     assert_eq!((state.suspension.is_some(), state.routes, state.version), (true, 1, before + 1));
-    assert_eq!(scene.revision(), before + 1);
-    assert_eq!(scene.suspend("user1.pub", true).await.unwrap().version, before + 1);
+    assert_eq!(test.revision(), before + 1);
+    assert_eq!(test.suspend("user1.pub", true).await.unwrap().version, before + 1);
 
-    let user = scene.caller("user1.pub");
-    assert_eq!(scene.domain.route(&user, id).await.unwrap().state, RouteState::Suspended);
-    assert_eq!(scene.list(&user).await.unwrap()[0].state, RouteState::Suspended);
+    let user = test.caller("user1.pub");
+    assert_eq!(test.domain.route(&user, id).await.unwrap().state, RouteState::Suspended);
+    assert_eq!(test.list(&user).await.unwrap()[0].state, RouteState::Suspended);
     assert!(matches!(
-        scene.create("user1.pub", "more").await,
-        Err(Refusal::User(UserRefusal::Suspended { .. }))
+        test.create("user1.pub", "more").await,
+        Err(DomainError::User(UserError::Suspended { .. }))
     ));
     assert!(matches!(
-        scene.domain.delete_route(&user, deletion(id)).await,
-        Err(Refusal::User(UserRefusal::Suspended { .. }))
+        test.domain.delete_route(&user, deletion(id)).await,
+        Err(DomainError::User(UserError::Suspended { .. }))
     ));
-    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
+    let update = UpdateRoute { options: random_balance(), ..UpdateRoute::new(id) };
     assert!(matches!(
-        scene.update("user1.pub", update).await,
-        Err(Refusal::User(UserRefusal::Suspended { .. }))
+        test.update("user1.pub", update).await,
+        Err(DomainError::User(UserError::Suspended { .. }))
     ));
 
-    assert_eq!(scene.suspend("user1.pub", false).await.unwrap().suspension, None);
-    assert_eq!(scene.domain.route(&user, id).await.unwrap().state, RouteState::WaitingForCertificate);
-    assert!(scene.domain.delete_route(&user, deletion(id)).await.is_ok());
-    assert_eq!(scene.audited("user/user1.pub".into()).await, 2);
+    assert_eq!(test.suspend("user1.pub", false).await.unwrap().suspension, None);
+    assert_eq!(test.domain.route(&user, id).await.unwrap().state, RouteState::WaitingForCertificate);
+    assert!(test.domain.delete_route(&user, deletion(id)).await.is_ok());
+    assert_eq!(test.audited("user/user1.pub".into()).await, 2);
 }
 
 #[tokio::test]
-async fn only_known_users_are_suspended_and_only_by_the_admin() {
-    let scene = Scene::new();
-    assert!(matches!(scene.suspend("nobody.pub", true).await, Err(Refusal::User(UserRefusal::Unknown(_)))));
-    assert!(matches!(scene.suspend("admin.pub", true).await, Err(Refusal::User(UserRefusal::SuspendAdmin))));
-    scene.create("user1.pub", "app").await.unwrap();
-    let by = scene.caller("user1.pub");
-    let refused = scene.domain.suspend(&by, suspension("user1.pub")).await;
-    assert!(matches!(refused, Err(Refusal::AdminOnly)));
-    let admin = scene.caller("admin.pub");
-    scene.add_key("new.pub");
-    let early = scene.domain.suspend(&admin, suspension("new.pub")).await;
+async fn only_the_admin_can_suspend_users_and_only_known_ones() {
+    let test = TestDomain::new();
+    assert!(matches!(test.suspend("nobody.pub", true).await, Err(DomainError::User(UserError::Unknown(_)))));
+    assert!(matches!(test.suspend("admin.pub", true).await, Err(DomainError::User(UserError::SuspendAdmin))));
+    test.create("user1.pub", "app").await.unwrap();
+    let by = test.caller("user1.pub");
+    let refused = test.domain.suspend(&by, suspension("user1.pub")).await;
+    assert!(matches!(refused, Err(DomainError::AdminOnly)));
+    let admin = test.caller("admin.pub");
+    test.add_key("new.pub");
+    let early = test.domain.suspend(&admin, suspension("new.pub")).await;
     assert!(early.unwrap().suspension.is_some());
-    assert!(matches!(scene.create("new.pub", "x").await, Err(Refusal::User(UserRefusal::Suspended { .. }))));
+    assert!(matches!(test.create("new.pub", "x").await, Err(DomainError::User(UserError::Suspended { .. }))));
 }
 
 #[tokio::test]
-async fn a_passed_through_route_waits_for_no_certificate() {
-    let scene = Scene::new();
-    let own = scene.domain.create_route(&scene.caller("u"), passed_through("own.example")).await.unwrap();
+async fn a_passthrough_route_needs_no_certificate() {
+    let test = TestDomain::new();
+    let own = test.domain.create_route(&test.caller("u"), passthrough_params("own.example")).await.unwrap();
     assert_eq!(own.state, RouteState::Active);
-    assert_eq!(scene.create("u", "app").await.unwrap().state, RouteState::WaitingForCertificate);
+    assert_eq!(test.create("u", "app").await.unwrap().state, RouteState::WaitingForCertificate);
 }
 
 #[tokio::test]
-async fn options_are_set_kept_changed_and_reset() {
-    let scene = Scene::new();
-    let (domain, owner) = (&scene.domain, scene.caller("user1.pub"));
+async fn options_can_be_set_kept_changed_and_reset() {
+    let test = TestDomain::new();
+    let (domain, owner) = (&test.domain, test.caller("user1.pub"));
     let options = RouteOptions::sample();
-    let params = CreateRoute { options: options.clone(), ..wanted("app") };
+    let params = CreateRoute { options: options.clone(), ..create_params("app") };
     let made = domain.create_route(&owner, params).await.unwrap().route;
     assert_eq!(*made.destination.options, options);
     let id = made.id;
@@ -360,7 +366,7 @@ async fn options_are_set_kept_changed_and_reset() {
     assert!(gone.version > all.route.version, "the version of the deletion, which a client can wait for");
     let health = Some(HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap());
     let options = RouteOptions { health, ..RouteOptions::default() };
-    let tls = CreateRoute { options, ..passed_through("own.example") };
+    let tls = CreateRoute { options, ..passthrough_params("own.example") };
     let refused = domain.create_route(&owner, tls).await;
-    assert!(matches!(refused, Err(Refusal::UnsuitableOption(UnsuitableOptionError::HealthPath))));
+    assert!(matches!(refused, Err(DomainError::UnsuitableOption(UnsuitableOptionError::HealthPath))));
 }

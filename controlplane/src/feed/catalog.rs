@@ -1,4 +1,4 @@
-//! Everything the nodes shall hold, once in memory for all of them, ordered by the version of its last change.
+//! The catalog of all resources that nodes must have, ordered by the version of the last change. All nodes share it.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use webgateway_proto::feed::{Held, ResourceName};
 use crate::store::change::{Change, ChangeSet};
 use crate::store::history::{EpochHistory, NodePosition};
 
-/// How many removals are remembered; a node that missed older ones gets everything anew.
+/// The maximum number of removals that are remembered. A node that missed an older one receives all resources again.
 pub(crate) const MAX_TOMBSTONES: u32 = 100_000;
 
-/// What the nodes shall hold at one version, and what was removed on the way there.
+/// The resources that nodes must have at one version, and the removals before it.
 ///
-/// Cloning is cheap and the clone never changes: the tables are persistent maps that share their structure.
+/// Cloning is cheap, and a clone does not change: the tables are persistent maps that share their structure.
 #[derive(Clone)]
 pub(crate) struct Catalog {
     history: Arc<EpochHistory>,
@@ -26,7 +26,8 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// An empty catalog of the database with this past. A difference from before `floor` cannot be told.
+    /// Creates an empty catalog of the database with this history. No difference can be computed from versions before
+    /// `floor`.
     #[must_use]
     pub(crate) fn new(history: Arc<EpochHistory>, floor: u64) -> Self {
         Self {
@@ -39,52 +40,53 @@ impl Catalog {
         }
     }
 
-    /// The version it stands at.
+    /// Returns the catalog's version.
     #[must_use]
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// What a node that applied all of it stands at.
+    /// Returns the position of a node that has applied the whole catalog.
     #[must_use]
     pub(crate) fn held(&self) -> Held {
         Held { epoch: self.history.epoch().to_owned(), version: self.version }
     }
 
-    /// The version at which a resource last changed or was removed, if it is remembered.
+    /// Returns the version at which a resource last changed or was removed, if that is remembered.
     #[must_use]
     pub(crate) fn version_of(&self, name: &ResourceName) -> Option<u64> {
         self.versions.get(name).copied()
     }
 
-    /// What last became of a resource, if it is remembered.
+    /// Returns the last change of a resource, if that is remembered.
     #[must_use]
     pub(crate) fn change_of(&self, name: &ResourceName) -> Option<&Change> {
         let version = self.version_of(name)?;
         self.log.get(&(version, name.clone()))
     }
 
-    /// Whether a node that stands at `held` can be told the difference alone.
+    /// Returns true if a node at the position `held` can be sent only the difference.
     #[must_use]
-    pub(crate) fn knows(&self, held: &Held) -> bool {
+    pub(crate) fn can_diff_from(&self, held: &Held) -> bool {
         held.version >= self.floor && self.position(held) == NodePosition::Known
     }
 
-    /// Where in the database's past a node stands that holds this.
+    /// Locates a node's position in the history of the database.
     #[must_use]
     pub(crate) fn position(&self, held: &Held) -> NodePosition {
         self.history.locate(held, self.version)
     }
 
-    /// What changed after `version`, oldest first; costs what changed, not what there is.
+    /// Iterates over the changes after `version`, oldest first. The cost depends on the number of changes, not on the size
+    /// of the catalog.
     pub(crate) fn since(&self, version: u64) -> impl Iterator<Item = (&ResourceName, &Change)> {
-        // `Settings` is the least of all names, so that this is the first key after `version`.
+        // `Settings` is the smallest name, so that this is the first key after `version`.
         let first = version.checked_add(1).map(|next| (next, ResourceName::Settings));
         let range = first.map(|first| self.log.range((Bound::Included(first), Bound::Unbounded)));
         range.into_iter().flatten().map(|((_, name), change)| (name, change))
     }
 
-    /// Moves on by what the store says has changed.
+    /// Applies changes from the store.
     pub(crate) fn apply(&mut self, changes: ChangeSet) {
         for changed in changes.changed {
             self.forget(&changed.name);
@@ -101,7 +103,7 @@ impl Catalog {
         }
     }
 
-    /// Forgets the removals up to `floor`: who stands before it is told everything anew.
+    /// Forgets the removals up to `floor`. A node at an earlier version receives all resources again.
     pub(crate) fn forget_until(&mut self, floor: u64) {
         while self.tombstones.get_min().is_some_and(|(version, _)| *version <= floor) {
             self.drop_oldest_tombstone();
@@ -131,7 +133,7 @@ mod tests {
     use crate::feed::samples::{history, put, remove, route_name};
 
     #[test]
-    fn tells_what_changed_since_a_version() {
+    fn lists_the_changes_since_a_version() {
         let mut catalog = Catalog::new(history("e"), 0);
         catalog.apply(ChangeSet { version: 2, changed: vec![put(1, 1), put(2, 2)] });
         assert_eq!(catalog.since(0).count(), 2);
@@ -141,32 +143,32 @@ mod tests {
         assert_eq!(catalog.since(2).count(), 2);
         assert_eq!(catalog.since(3).map(|(name, _)| name.clone()).collect::<Vec<_>>(), [route_name(2)]);
         assert_eq!(catalog.since(4).count() + catalog.since(u64::MAX).count(), 0);
-        assert_eq!((before.version(), before.since(1).count()), (2, 1), "a clone never changes");
+        assert_eq!((before.version(), before.since(1).count()), (2, 1), "a clone does not change");
     }
 
     #[test]
-    fn a_difference_is_told_only_from_a_version_of_its_own() {
+    fn a_difference_needs_a_known_version_of_the_same_database() {
         let mut catalog = Catalog::new(history("e"), 3);
         catalog.apply(ChangeSet { version: 5, changed: vec![] });
         let held = |epoch: &str, version| Held { epoch: epoch.into(), version };
-        assert!(catalog.knows(&held("e", 3)) && catalog.knows(&held("e", 5)));
-        assert!(!catalog.knows(&held("e", 2)), "before the floor");
-        assert!(!catalog.knows(&held("e", 6)), "from the future");
-        assert!(!catalog.knows(&held("f", 5)), "of another database");
+        assert!(catalog.can_diff_from(&held("e", 3)) && catalog.can_diff_from(&held("e", 5)));
+        assert!(!catalog.can_diff_from(&held("e", 2)), "before the floor");
+        assert!(!catalog.can_diff_from(&held("e", 6)), "from the future");
+        assert!(!catalog.can_diff_from(&held("f", 5)), "of another database");
     }
 
     #[test]
-    fn forgets_the_oldest_removals_and_says_so() {
+    fn forgets_the_oldest_removals_and_raises_the_floor() {
         let mut catalog = Catalog::new(history("e"), 0);
         let many = u64::from(MAX_TOMBSTONES) + 10;
         let changed = (1..=many).map(|i| remove(i, i)).collect();
         catalog.apply(ChangeSet { version: many, changed });
         assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES as usize);
-        assert!(!catalog.knows(&Held { epoch: "e".into(), version: 9 }));
-        assert!(catalog.knows(&Held { epoch: "e".into(), version: 10 }));
+        assert!(!catalog.can_diff_from(&Held { epoch: "e".into(), version: 9 }));
+        assert!(catalog.can_diff_from(&Held { epoch: "e".into(), version: 10 }));
         catalog.forget_until(many - 5);
         assert_eq!(catalog.since(0).count(), 5);
-        assert!(!catalog.knows(&Held { epoch: "e".into(), version: many - 6 }));
-        assert!(catalog.knows(&Held { epoch: "e".into(), version: many - 5 }));
+        assert!(!catalog.can_diff_from(&Held { epoch: "e".into(), version: many - 6 }));
+        assert!(catalog.can_diff_from(&Held { epoch: "e".into(), version: many - 5 }));
     }
 }

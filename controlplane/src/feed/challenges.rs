@@ -1,4 +1,4 @@
-//! Challenges: on the feed like any change, for as long as their guards live; in the store by host alone.
+//! ACME challenges on the feed. A challenge is published while its guard lives; the store records only its host.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,112 +16,113 @@ use webgateway_proto::model::Host;
 use crate::store::change::{Change, ResourceChange};
 use crate::store::{Store, StoreError, challenges};
 
-/// How long to wait when the store cannot be written.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The delay before the store is written again after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The challenges of the moment. Clones are the same ones.
+/// The challenges on the feed. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenges {
     store: Store,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<watch::Sender<ChallengesState>>,
 }
 
-/// One challenge, on the feed until this is dropped.
+/// A guard that keeps one challenge on the feed until it is dropped.
 #[derive(Debug)]
-#[must_use = "the challenge is taken back when this is dropped"]
+#[must_use = "the challenge is withdrawn when this is dropped"]
 pub(crate) struct ChallengeGuard {
     challenges: Challenges,
     host: Host,
     serial: u64,
 }
 
-/// A newer challenge for the same host has taken this one's place.
+/// A newer challenge for the same host replaced this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("another challenge for the same host took its place")]
+#[error("another challenge for the same host replaced this one")]
 pub(crate) struct SupersededError;
 
 #[derive(Debug, Default)]
-struct State {
+struct ChallengesState {
     serial: u64,
-    /// What is to be shown.
-    wanted: BTreeMap<Host, Wanted>,
-    /// What the feed says of it.
-    told: BTreeMap<Host, Told>,
-    /// What was told up to this version is in the store.
+    /// The challenges that are to be on the feed.
+    active: BTreeMap<Host, ActiveChallenge>,
+    /// The last published change of each host's challenge.
+    published: BTreeMap<Host, PublishedChange>,
+    /// The version up to which published changes are committed to the store.
     committed: u64,
 }
 
 #[derive(Debug, Clone)]
-struct Wanted {
+struct ActiveChallenge {
     serial: u64,
     resource: Arc<Resource>,
 }
 
 #[derive(Debug, Clone)]
-struct Told {
-    /// `None` once it is removed.
+struct PublishedChange {
+    /// The serial number of the published challenge; `None` after its removal.
     serial: Option<u64>,
     version: u64,
     change: Change,
 }
 
 impl Challenges {
-    /// None yet. Each change of them is a revision of `store`.
+    /// Creates an empty set of challenges. Each published change is a revision of `store`.
     #[must_use]
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, state: Arc::new(watch::Sender::new(State::default())) }
+        Self { store, state: Arc::new(watch::Sender::new(ChallengesState::default())) }
     }
 
-    /// Puts a challenge on the feed, in place of an older one for the same host.
-    pub(crate) fn show(&self, challenge: Challenge) -> ChallengeGuard {
+    /// Publishes a challenge on the feed. It replaces an older one for the same host.
+    pub(crate) fn publish(&self, challenge: Challenge) -> ChallengeGuard {
         let host = challenge.host.clone();
         let resource = Arc::new(Resource::Challenge(challenge));
         let mut serial = 0;
         self.state.send_modify(|state| {
             state.serial += 1;
             serial = state.serial;
-            state.wanted.insert(host.clone(), Wanted { serial, resource });
+            state.active.insert(host.clone(), ActiveChallenge { serial, resource });
         });
         ChallengeGuard { challenges: self.clone(), host, serial }
     }
 
-    /// Gives each change its version, until the process stops. The challenges of then are removed by the next start.
+    /// Writes changes to the store, which gives them their versions, until the process stops. Challenges that are
+    /// published at that time are removed at the next start.
     pub(crate) async fn follow(self, stop: Stop) -> Result<(), Infallible> {
         let mut state = self.state.subscribe();
         loop {
             tokio::select! {
-                // There is always a sender: ours.
-                behind = state.wait_for(State::is_behind) => drop(behind),
+                // The sender is never dropped: `self` has it.
+                behind = state.wait_for(ChallengesState::is_behind) => drop(behind),
                 () = stop.begun() => return Ok(()),
             }
-            if let Err(error) = self.publish().await {
-                error!(%error, "challenges cannot be published, trying again");
-                sleep(PAUSE).await;
+            if let Err(error) = self.write_changes().await {
+                error!(%error, "cannot publish challenges, retrying");
+                sleep(RETRY_DELAY).await;
             }
         }
     }
 
-    /// What changed after `after` and up to `until`, a revision that was read from the store just now. What the
-    /// catalog has, because it is not after `after`, need not be remembered.
-    pub(super) fn changed(&self, after: u64, until: u64) -> Vec<ResourceChange> {
+    /// Returns the changes after the version `after`, up to `until`, which is the store's revision. Removals up to
+    /// `after` are forgotten, because the catalog has them.
+    pub(super) fn changes_between(&self, after: u64, until: u64) -> Vec<ResourceChange> {
         let mut changed = Vec::new();
         self.state.send_if_modified(|state| {
-            changed = state.changed(after, until);
+            changed = state.changes_between(after, until);
             false
         });
         changed
     }
 
-    async fn publish(&self) -> Result<(), StoreError> {
-        let (wanted, before) = {
+    async fn write_changes(&self) -> Result<(), StoreError> {
+        let (active, before) = {
             let state = self.state.borrow();
-            (state.wanted.clone(), state.told.clone())
+            (state.active.clone(), state.published.clone())
         };
-        let (hosts, state): (Vec<Host>, _) = (wanted.keys().cloned().collect(), Arc::clone(&self.state));
-        // Told before the commit: who reads the new revision finds what it stands for.
+        let (hosts, state): (Vec<Host>, _) = (active.keys().cloned().collect(), Arc::clone(&self.state));
+        // Recorded before the commit, so that a reader of the new revision finds its changes.
         let write = move |tx: &mut crate::store::WriteTx<'_>| -> Result<u64, StoreError> {
             let version = challenges::record(tx, &hosts)?;
-            state.send_modify(|state| state.tell(&wanted, version));
+            state.send_modify(|state| state.record(&active, version));
             Ok(version)
         };
         match self.store.write("challenges", write).await {
@@ -130,7 +131,7 @@ impl Challenges {
                 Ok(())
             }
             Err(error) => {
-                self.state.send_modify(|state| state.told = before);
+                self.state.send_modify(|state| state.published = before);
                 Err(error)
             }
         }
@@ -138,69 +139,76 @@ impl Challenges {
 }
 
 impl ChallengeGuard {
-    /// The name of the resource.
+    /// Returns the name of the challenge's resource.
     #[must_use]
     pub(crate) fn name(&self) -> ResourceName {
         ResourceName::Challenge(self.host.clone())
     }
 
-    /// The version of the feed that carries it, once there is one.
+    /// Waits until the challenge is on the feed and returns its version. Returns an error if a newer challenge for the
+    /// same host replaced it.
     pub(crate) async fn version(&self) -> Result<u64, SupersededError> {
         let mut state = self.challenges.state.subscribe();
-        let settled = state.wait_for(|state| self.version_in(state) != Ok(None)).await;
-        let version = settled.map_err(|_| SupersededError).and_then(|state| self.version_in(&state))?;
+        let result = state.wait_for(|state| self.version_in(state) != Ok(None)).await;
+        let version = result.map_err(|_| SupersededError).and_then(|state| self.version_in(&state))?;
         version.ok_or(SupersededError)
     }
 
-    fn version_in(&self, state: &State) -> Result<Option<u64>, SupersededError> {
-        if state.wanted.get(&self.host).is_none_or(|wanted| wanted.serial != self.serial) {
+    fn version_in(&self, state: &ChallengesState) -> Result<Option<u64>, SupersededError> {
+        if state.active.get(&self.host).is_none_or(|active| active.serial != self.serial) {
             return Err(SupersededError);
         }
-        let told = state.told.get(&self.host).filter(|told| told.serial == Some(self.serial));
-        Ok(told.map(|told| told.version).filter(|version| *version <= state.committed))
+        let published =
+            state.published.get(&self.host).filter(|published| published.serial == Some(self.serial));
+        Ok(published.map(|published| published.version).filter(|version| *version <= state.committed))
     }
 }
 
 impl Drop for ChallengeGuard {
     fn drop(&mut self) {
         self.challenges.state.send_modify(|state| {
-            if state.wanted.get(&self.host).is_some_and(|wanted| wanted.serial == self.serial) {
-                state.wanted.remove(&self.host);
+            if state.active.get(&self.host).is_some_and(|active| active.serial == self.serial) {
+                state.active.remove(&self.host);
             }
         });
     }
 }
 
-impl State {
+impl ChallengesState {
     fn is_behind(&self) -> bool {
-        let shown = self.told.iter().filter_map(|(host, told)| Some((host, told.serial?)));
-        !shown.eq(self.wanted.iter().map(|(host, wanted)| (host, wanted.serial)))
+        let published = self.published.iter().filter_map(|(host, published)| Some((host, published.serial?)));
+        !published.eq(self.active.iter().map(|(host, active)| (host, active.serial)))
     }
 
-    fn changed(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
-        self.told.retain(|_, told| told.serial.is_some() || told.version > after);
-        let news = self.told.iter().filter(|(_, told)| told.version > after && told.version <= until);
-        news.map(|(host, told)| told.changed(host)).collect()
+    fn changes_between(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
+        self.published.retain(|_, published| published.serial.is_some() || published.version > after);
+        let changes = self
+            .published
+            .iter()
+            .filter(|(_, published)| published.version > after && published.version <= until);
+        changes.map(|(host, published)| published.to_resource_change(host)).collect()
     }
 
-    /// The feed says `wanted` from `version` on.
-    fn tell(&mut self, wanted: &BTreeMap<Host, Wanted>, version: u64) {
-        for (host, told) in &mut self.told {
-            if told.serial.is_some() && !wanted.contains_key(host) {
-                *told = Told { serial: None, version, change: Change::Remove { at_once: false } };
+    /// Records that the challenges `active` are published at `version`.
+    fn record(&mut self, active: &BTreeMap<Host, ActiveChallenge>, version: u64) {
+        for (host, published) in &mut self.published {
+            if published.serial.is_some() && !active.contains_key(host) {
+                *published =
+                    PublishedChange { serial: None, version, change: Change::Remove { at_once: false } };
             }
         }
-        for (host, Wanted { serial, resource }) in wanted {
-            if self.told.get(host).is_none_or(|told| told.serial != Some(*serial)) {
+        for (host, ActiveChallenge { serial, resource }) in active {
+            if self.published.get(host).is_none_or(|published| published.serial != Some(*serial)) {
                 let change = Change::Put(Arc::clone(resource));
-                self.told.insert(host.clone(), Told { serial: Some(*serial), version, change });
+                self.published
+                    .insert(host.clone(), PublishedChange { serial: Some(*serial), version, change });
             }
         }
     }
 }
 
-impl Told {
-    fn changed(&self, host: &Host) -> ResourceChange {
+impl PublishedChange {
+    fn to_resource_change(&self, host: &Host) -> ResourceChange {
         let name = ResourceName::Challenge(host.clone());
         ResourceChange { name, version: self.version, change: self.change.clone() }
     }

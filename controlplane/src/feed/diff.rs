@@ -1,4 +1,4 @@
-//! What one node must be told so that it holds what the catalog holds.
+//! The difference between a node's position and the catalog, as a batch of messages.
 
 use std::iter;
 
@@ -7,56 +7,58 @@ use webgateway_proto::feed::{Held, ResourceName, ToNode};
 use super::catalog::Catalog;
 use crate::store::change::Change;
 
-/// One batch for one node. It shares the catalog's tables: its size is the same whatever it carries.
+/// A batch of changes for one node. It shares the catalog's tables, so that its size does not depend on its contents.
 #[derive(Clone)]
 pub(crate) struct Batch {
     catalog: Catalog,
     after: Option<u64>,
 }
 
-/// Makes the batch that brings a node from `held` to `catalog`: the difference if the catalog knows that version,
-/// else everything.
+/// Returns the batch that brings a node from `held` to `catalog`: the difference if that can be computed, otherwise all
+/// resources.
 #[must_use]
 pub(crate) fn diff(catalog: &Catalog, held: Option<&Held>) -> Batch {
-    let after = held.filter(|held| catalog.knows(held)).map(|held| held.version);
+    let after = held.filter(|held| catalog.can_diff_from(held)).map(|held| held.version);
     Batch { catalog: catalog.clone(), after }
 }
 
 impl Batch {
-    /// Whether what it does not name is to be dropped.
+    /// Returns true if the batch contains all resources, so that the node drops those that it does not name.
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
         self.after.is_none()
     }
 
-    /// What a node that applied it stands at.
+    /// Returns the position of a node that has applied the batch.
     #[must_use]
     pub(crate) fn end(&self) -> Held {
         self.catalog.held()
     }
 
-    /// Whether it says something about the resource, be it by leaving it out of a full batch.
+    /// Returns true if the batch determines the state of the resource. A full batch determines that of every resource.
     #[must_use]
-    pub(crate) fn tells_of(&self, name: &ResourceName) -> bool {
+    pub(crate) fn affects(&self, name: &ResourceName) -> bool {
         let Some(after) = self.after else { return true };
         self.catalog.version_of(name).is_some_and(|version| version > after)
     }
 
-    /// The messages, made one at a time. The settings come first: the node reads the routes by them.
+    /// Iterates over the messages, which are created one at a time. The settings come first, because the node needs them
+    /// to read the routes.
     pub(crate) fn messages(&self) -> impl Iterator<Item = ToNode> {
         let settings = &ResourceName::Settings;
-        let told = self.catalog.since(self.after.unwrap_or(0)).filter(move |(name, _)| *name != settings);
-        let first = self.catalog.change_of(settings).filter(|_| self.tells_of(settings));
+        let changes = self.catalog.since(self.after.unwrap_or(0)).filter(move |(name, _)| *name != settings);
+        let first = self.catalog.change_of(settings).filter(|_| self.affects(settings));
         let first = first.map(|change| (settings, change));
-        let told = first.into_iter().chain(told).filter_map(|(name, change)| self.message(name, change));
+        let changes =
+            first.into_iter().chain(changes).filter_map(|(name, change)| self.message(name, change));
         let begin = ToNode::Begin { full: self.is_full() };
-        iter::once(begin).chain(told).chain(iter::once_with(|| ToNode::End(self.end())))
+        iter::once(begin).chain(changes).chain(iter::once_with(|| ToNode::End(self.end())))
     }
 
     fn message(&self, name: &ResourceName, change: &Change) -> Option<ToNode> {
         match change {
             Change::Put(resource) => Some(ToNode::Put(Box::new(resource.as_ref().clone()))),
-            // A full batch removes by not naming; what is cut at once has to be said.
+            // A full batch removes what it does not name. Only an immediate removal needs a message of its own.
             Change::Remove { at_once: false } if self.is_full() => None,
             Change::Remove { at_once } => Some(ToNode::Remove { name: name.clone(), at_once: *at_once }),
         }
@@ -80,18 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_gets_everything_there_is() {
+    fn a_node_at_an_unknown_position_gets_a_full_batch() {
         for from in [None, Some(held("other", 3)), Some(held("e", 9))] {
             let batch = diff(&catalog(), from.as_ref());
             let messages: Vec<_> = batch.messages().collect();
             assert_eq!(messages.first(), Some(&ToNode::Begin { full: true }), "{from:?}");
             assert_eq!(messages.last(), Some(&ToNode::End(held("e", 3))));
-            assert_eq!(messages.len(), 4, "a full batch removes by not naming");
+            assert_eq!(messages.len(), 4, "a full batch names no removed resources");
         }
     }
 
     #[test]
-    fn a_full_batch_says_what_is_cut_at_once() {
+    fn a_full_batch_names_immediate_removals() {
         let mut catalog = catalog();
         catalog.apply(ChangeSet { version: 4, changed: vec![suspend(1, 4)] });
         let messages: Vec<_> = diff(&catalog, Some(&held("other", 3))).messages().collect();
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_come_first_and_only_when_they_are_news() {
+    fn changed_settings_come_first_and_unchanged_ones_are_left_out() {
         let mut catalog = catalog();
         catalog.apply(ChangeSet { version: 4, changed: vec![settings(4)] });
         for from in [None, Some(held("e", 1))] {
@@ -119,7 +121,7 @@ mod tests {
         let removal = ToNode::Remove { name: route_name(3), at_once: false };
         let messages: Vec<_> = batch.messages().collect();
         assert_eq!(messages, [ToNode::Begin { full: false }, removal, ToNode::End(held("e", 3))]);
-        assert!(batch.tells_of(&route_name(3)) && !batch.tells_of(&route_name(1)));
+        assert!(batch.affects(&route_name(3)) && !batch.affects(&route_name(1)));
         assert_eq!(diff(&catalog(), Some(&held("e", 3))).messages().count(), 2);
     }
 }

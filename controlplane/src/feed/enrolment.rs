@@ -1,4 +1,5 @@
-//! The enrolment of remote nodes: a first certificate for a token, each later one for the certificate before it.
+//! The enrolment of remote nodes: the first certificate is issued for a join token, each later one for the previous
+//! certificate.
 
 use std::num::NonZeroU32;
 
@@ -22,46 +23,48 @@ use crate::store::audit::{self, AuditEntry};
 use crate::store::nodes::{self, NodeCertificateRecord};
 use crate::store::{Store, StoreError, WriteTx, invites};
 
-/// The largest message taken: a secret, or a certificate request.
+/// The maximum size of a message, which contains a secret or a certificate request, in bytes.
 pub(super) const MAX_MESSAGE: usize = 8 * 1024;
-/// How often one network may try to join a minute.
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// The maximum number of attempts to join from one network per minute.
+const JOINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
-/// The service and what it needs.
+/// The gRPC service that enrols nodes.
 #[derive(Clone)]
 pub(crate) struct Enrolment {
-    /// The database of tokens and nodes.
+    /// The store of tokens and nodes.
     pub store: Store,
-    /// The CA that signs.
+    /// The CA that signs the certificates.
     pub authority: NodeAuthority,
     /// The list of enrolled nodes.
     pub members: Members,
-    /// The time.
+    /// The source of the current time.
     pub clock: Clock,
-    /// How long a node's certificate is good.
+    /// The lifetime of a node's certificate.
     pub lifetime: Duration,
-    /// How often one network may try.
-    pub attempts: NetworkRateLimit,
+    /// The limit of attempts to join by network.
+    pub rate_limit: NetworkRateLimit,
 }
 
-/// How often one network may try to join.
+/// Creates the limit of attempts to join by network.
 #[must_use]
-pub(crate) fn attempts() -> NetworkRateLimit {
-    NetworkRateLimit::new(Quota::per_minute(ATTEMPTS))
+pub(crate) fn join_rate_limit() -> NetworkRateLimit {
+    NetworkRateLimit::new(Quota::per_minute(JOINS_PER_MINUTE))
 }
 
-/// Why somebody gets no certificate.
+/// A node gets no certificate.
 #[derive(Debug, Error)]
 enum EnrolmentError {
     #[error("too many attempts to join from this network: wait a minute")]
-    TooMany,
-    #[error("the token is not known here: was it made by this gateway, and not long ago?")]
+    RateLimited,
+    #[error(
+        "the token is unknown: check that this gateway created it, or create another with `gwctl nodes invite`"
+    )]
     Unknown,
-    #[error("the token was used already, it is good once: `gwctl nodes invite {0}` makes another")]
+    #[error("the token was used already: create another with `gwctl nodes invite {0}`")]
     Used(NodeName),
-    #[error("the token has expired: `gwctl nodes invite {0}` makes another")]
+    #[error("the token has expired: create another with `gwctl nodes invite {0}`")]
     Expired(NodeName),
-    #[error("a node `{0}` has joined meanwhile: remove it first, or choose another name")]
+    #[error("another node has joined as `{0}`: remove it first, or choose another name")]
     Taken(NodeName),
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -72,36 +75,36 @@ enum EnrolmentError {
 }
 
 /// An attempt to join with a token.
-struct Attempt {
+struct JoinAttempt {
     peer: Peer,
-    /// SHA-256 of the token's secret.
+    /// The SHA-256 digest of the token's secret.
     secret_hash: [u8; 32],
-    /// PKCS#10 DER.
+    /// The certificate request, PKCS#10 in DER.
     csr: Bytes,
     now: OffsetDateTime,
 }
 
-/// A node with a new certificate, and the revision of that.
-struct Enrolled {
+/// A node with a new certificate, and the store's revision that records it.
+struct EnrolledNode {
     name: NodeName,
     signed: NodeCertificate,
     version: u64,
 }
 
 impl Enrolment {
-    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<Enrolled, EnrolmentError> {
-        if peer.address().is_some_and(|address| !self.attempts.admits(Network::of(address))) {
-            return Err(EnrolmentError::TooMany);
+    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<EnrolledNode, EnrolmentError> {
+        if peer.address().is_some_and(|address| !self.rate_limit.admits(Network::of(address))) {
+            return Err(EnrolmentError::RateLimited);
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &request.secret).as_ref());
-        let attempt = Attempt { peer, secret_hash: hash, csr: request.csr, now: self.clock.now() };
+        let attempt = JoinAttempt { peer, secret_hash: hash, csr: request.csr, now: self.clock.now() };
         let this = self.clone();
         self.store.write(action::NODES_JOIN, move |tx| this.admit(tx, &attempt)).await
     }
 
-    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<Enrolled, EnrolmentError> {
-        let Attempt { peer, secret_hash, csr, now } = attempt;
+    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &JoinAttempt) -> Result<EnrolledNode, EnrolmentError> {
+        let JoinAttempt { peer, secret_hash, csr, now } = attempt;
         let now = *now;
         let invite = invites::find(tx, secret_hash)?.ok_or(EnrolmentError::Unknown)?;
         let name = invite.name;
@@ -119,7 +122,7 @@ impl Enrolment {
         let signed = self.authority.sign(csr, &node, now, self.lifetime)?;
         let NodeIdentity { name, member } = node;
         invites::mark_used(tx, secret_hash, now)?;
-        nodes::join(tx, name.as_str(), &given(member, &signed), now)?;
+        nodes::join(tx, name.as_str(), &certificate_record(member, &signed), now)?;
         let entry = AuditEntry {
             at: now,
             caller: format!("node/{name}"),
@@ -131,32 +134,32 @@ impl Enrolment {
             request: None,
         };
         audit::insert(tx, &entry)?;
-        Ok(Enrolled { name, signed, version: tx.revise()? })
+        Ok(EnrolledNode { name, signed, version: tx.revise()? })
     }
 
-    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<Enrolled, EnrolmentError> {
+    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<EnrolledNode, EnrolmentError> {
         self.members.admit(&peer)?;
         let Peer::Remote { member: Some(member), .. } = peer else {
             return Err(AdmissionError::NoCertificate.into());
         };
         let (this, now) = (self.clone(), self.clock.now());
-        let again = move |tx: &mut WriteTx<'_>| {
-            // Asked again here: it may have been removed this moment.
+        let renew = move |tx: &mut WriteTx<'_>| {
+            // The in-memory list may not have a removal yet that the store already has.
             let node = nodes::find_member(tx, member)?.filter(|node| !node.removed);
             let node = node.ok_or(AdmissionError::Unlisted)?;
             let name: NodeName = node.name.parse().map_err(|_| AdmissionError::Unlisted)?;
             let node = NodeIdentity { name, member };
             let signed = this.authority.sign(&request.csr, &node, now, this.lifetime)?;
-            nodes::renew(tx, &given(member, &signed))?;
-            Ok(Enrolled { name: node.name, signed, version: tx.revise()? })
+            nodes::renew(tx, &certificate_record(member, &signed))?;
+            Ok(EnrolledNode { name: node.name, signed, version: tx.revise()? })
         };
-        self.store.write("nodes.renew", again).await
+        self.store.write("nodes.renew", renew).await
     }
 
-    /// Answers when the list has the node, so that it is let in when it comes.
-    async fn answer(&self, enrolled: Enrolled) -> Response<wire::NodeCertificate> {
-        let Enrolled { name, signed, version } = enrolled;
-        self.members.reached(version).await;
+    /// Makes the response once the in-memory list has the node, so that its next connection is admitted.
+    async fn respond(&self, enrolled: EnrolledNode) -> Response<wire::NodeCertificate> {
+        let EnrolledNode { name, signed, version } = enrolled;
+        self.members.wait_for_revision(version).await;
         Response::new(wire::NodeCertificate {
             chain: vec![signed.certificate.to_vec().into()],
             roots: vec![self.authority.root().to_vec().into()],
@@ -165,12 +168,12 @@ impl Enrolment {
     }
 }
 
-fn given(member: Uuid, signed: &NodeCertificate) -> NodeCertificateRecord {
+fn certificate_record(member: Uuid, signed: &NodeCertificate) -> NodeCertificateRecord {
     NodeCertificateRecord { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
 }
 
-/// Returns the peer of a request; a connection that does not say is refused.
-pub(super) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+/// Returns the peer of a request. Returns an error if its connection has none.
+pub(super) fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
     request.extensions().get::<Peer>().copied().ok_or_else(|| Status::internal("a connection without a peer"))
 }
 
@@ -189,20 +192,20 @@ impl From<&AdmissionError> for Status {
 impl From<EnrolmentError> for Status {
     fn from(refused: EnrolmentError) -> Self {
         match &refused {
-            EnrolmentError::TooMany => Self::resource_exhausted(refused.to_string()),
+            EnrolmentError::RateLimited => Self::resource_exhausted(refused.to_string()),
             EnrolmentError::Unknown
             | EnrolmentError::Used(_)
             | EnrolmentError::Expired(_)
             | EnrolmentError::Taken(_) => Self::permission_denied(refused.to_string()),
             EnrolmentError::Admission(refused) => refused.into(),
             EnrolmentError::Sign(SignError::Crypto(failure)) => {
-                error!(%failure, "a node's certificate cannot be signed");
+                error!(%failure, "cannot sign the certificate of a node");
                 Self::internal("the certificate cannot be signed")
             }
             EnrolmentError::Sign(bad) => Self::invalid_argument(bad.to_string()),
             EnrolmentError::Store(failure) => {
-                error!(%failure, "the store failed");
-                Self::unavailable("the store is not available now: try again in a moment")
+                error!(%failure, "store failed");
+                Self::unavailable("the store is not available: try again in a moment")
             }
         }
     }
@@ -214,22 +217,23 @@ impl wire::enrolment_server::Enrolment for Enrolment {
         &self,
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::NodeCertificate>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let joined = Enrolment::join(self, peer, request.into_inner()).await;
-        let joined = joined.inspect_err(|reason| warn!(from = %peer, %reason, "somebody cannot join"))?;
-        info!(node = %joined.name, from = %peer, until = %joined.signed.not_after, "a node joined");
-        Ok(self.answer(joined).await)
+        let joined = joined.inspect_err(|reason| warn!(from = %peer, %reason, "node cannot join"))?;
+        info!(node = %joined.name, from = %peer, until = %joined.signed.not_after, "node joined");
+        Ok(self.respond(joined).await)
     }
 
     async fn renew(
         &self,
         request: Request<wire::RenewRequest>,
     ) -> Result<Response<wire::NodeCertificate>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let renewed = Enrolment::renew(self, peer, request.into_inner()).await;
-        let renewed = renewed.inspect_err(|reason| warn!(from = %peer, %reason, "a node cannot renew"))?;
-        info!(node = %renewed.name, from = %peer, until = %renewed.signed.not_after, "a node renewed its certificate");
-        Ok(self.answer(renewed).await)
+        let renewed = renewed
+            .inspect_err(|reason| warn!(from = %peer, %reason, "node cannot renew its certificate"))?;
+        info!(node = %renewed.name, from = %peer, until = %renewed.signed.not_after, "node certificate renewed");
+        Ok(self.respond(renewed).await)
     }
 }
 

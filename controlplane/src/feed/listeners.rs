@@ -1,4 +1,4 @@
-//! The listeners for nodes: sockets of this machine, and addresses at which TLS is spoken before anything else.
+//! The listeners for nodes: unix sockets for local nodes, and TCP addresses with mutual TLS for remote nodes.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,62 +22,65 @@ use webgateway_process::{BindError, Network, Slot, Slots, Tasks};
 
 use super::members::Members;
 use super::peer::Peer;
-use super::preface::{Guarded, Transport};
+use super::preface::{FeedConnection, Transport};
 use super::socket::{FeedSocket, FeedSocketError};
 use crate::config::FeedAddress;
 use crate::pki::authority::member;
 
-/// The most connections at once that are no enrolled node's, handshakes included.
+/// The maximum number of concurrent connections of peers that are not enrolled, including those in a handshake.
 const MAX_UNENROLLED: usize = 256;
-/// The most connections that wait to be served.
+/// The maximum number of accepted connections that wait to be served.
 const QUEUE: usize = 64;
 
-/// Listening sockets.
+/// The listening sockets of the feed.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners {
+pub(crate) struct FeedListeners {
     local: Vec<FeedSocket>,
     remote: Vec<TcpListener>,
 }
 
-/// A listener cannot be had.
+/// A listener cannot be opened.
 #[derive(Debug, Error)]
-pub enum ListenerError {
-    /// A socket of this machine cannot be had.
+pub enum FeedListenError {
+    /// A unix socket cannot be opened.
     #[error(transparent)]
     Unix(#[from] FeedSocketError),
-    /// An address cannot be had.
+    /// A TCP address cannot be bound.
     #[error(transparent)]
     Tcp(#[from] BindError),
 }
 
-/// Accepts connections and hands them on once they may be served.
+/// An acceptor of connections, which performs the TLS handshakes of remote peers.
 #[derive(Clone)]
 pub(crate) struct FeedAcceptor {
-    /// The TLS configuration for remote nodes; without it they are not let in.
+    /// The TLS configuration for remote nodes; `None` if remote nodes are refused.
     pub tls: Option<Arc<ServerConfig>>,
     /// The list of enrolled nodes.
     pub members: Members,
-    /// The time within which a connection must have shaken hands, and again within which it must begin as HTTP/2.
+    /// The time limit of the TLS handshake, and of the HTTP/2 preface after it.
     pub limit: Duration,
-    /// Connections that no node makes.
-    pub garbage: Counter,
-    /// Runs the tasks of listeners and handshakes.
+    /// The number of connections that violate the protocol.
+    pub protocol_errors: Counter,
+    /// The task group of listeners and handshakes.
     pub tasks: Tasks,
 }
 
-impl Listeners {
-    /// Binds them all; a socket that is `held` already stands for those of this machine.
-    pub(crate) fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, ListenerError> {
+impl FeedListeners {
+    /// Binds all addresses. A socket `inherited` from systemd takes the place of the configured unix sockets.
+    pub(crate) fn bind(
+        listen: &[FeedAddress],
+        inherited: Option<FeedSocket>,
+    ) -> Result<Self, FeedListenError> {
         let mut listeners = Self::default();
-        let is_held = held.is_some();
+        let is_inherited = inherited.is_some();
         let options = ListenOptions::among(listen.iter().filter_map(|address| match address {
             FeedAddress::Tcp(address) => Some(address.ip()),
             FeedAddress::Unix(_) => None,
         }));
-        listeners.local.extend(held);
+        listeners.local.extend(inherited);
         for address in listen {
             match address {
-                FeedAddress::Unix(_) if is_held => {}
+                FeedAddress::Unix(_) if is_inherited => {}
                 FeedAddress::Unix(path) => listeners.local.push(FeedSocket::bind(path)?),
                 FeedAddress::Tcp(address) => listeners.remote.push(tcp(*address, options)?),
             }
@@ -85,13 +88,16 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Returns the addresses for remote nodes.
+    /// Returns the TCP addresses, which are for remote nodes.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.remote.iter().filter_map(|listener| listener.local_addr().ok())
     }
 
-    /// Returns the connections of all listeners; none any more when the process stops.
-    pub(super) fn incoming(self, acceptor: &FeedAcceptor) -> impl Stream<Item = io::Result<Guarded>> + use<> {
+    /// Starts to accept, and returns the connections of all listeners. The stream ends when the process stops.
+    pub(super) fn incoming(
+        self,
+        acceptor: &FeedAcceptor,
+    ) -> impl Stream<Item = io::Result<FeedConnection>> + use<> {
         let (queue, connections) = mpsc::channel(QUEUE);
         for socket in self.local {
             acceptor.tasks.essential("feed socket", acceptor.clone().local(socket, queue.clone()));
@@ -105,9 +111,9 @@ impl Listeners {
     }
 }
 
-type Queue = mpsc::Sender<Guarded>;
+type Queue = mpsc::Sender<FeedConnection>;
 
-/// A connection from a remote peer that has not shaken hands yet.
+/// A connection from a remote peer before its TLS handshake.
 struct Incoming {
     stream: TcpStream,
     address: SocketAddr,
@@ -119,9 +125,14 @@ impl FeedAcceptor {
         let stop = self.tasks.stop().clone();
         let errors = self.tasks.metrics().accept_errors("feed");
         let acceptor = Acceptor { name: "feed", listener: socket, admission: queue, errors };
-        let accepting = acceptor.run(|stream, _, place: OwnedPermit<Guarded>| {
+        let accepting = acceptor.run(|stream, _, permit: OwnedPermit<FeedConnection>| {
             let transport = Transport::Unix(stream);
-            place.send(Guarded::new(transport, Peer::Local, self.limit, self.garbage.clone()));
+            permit.send(FeedConnection::new(
+                transport,
+                Peer::Local,
+                self.limit,
+                self.protocol_errors.clone(),
+            ));
         });
         tokio::select! {
             () = accepting => {}
@@ -142,8 +153,8 @@ impl FeedAcceptor {
         let accepting = acceptor.run(|stream, address, ()| {
             let (slot, evicted) = unenrolled.take_or_evict(Network::of(address.ip()));
             if evicted {
-                self.garbage.inc();
-                debug!(%address, "too many unenrolled connections, one is cut");
+                self.protocol_errors.inc();
+                debug!(%address, "too many unenrolled connections, closing one");
             }
             let connection = Incoming { stream, address, slot };
             self.tasks.spawn("feed handshake", self.clone().handshake(connection, queue.clone()));
@@ -163,29 +174,34 @@ impl FeedAcceptor {
             TlsAcceptor::from(tls).accept(stream).await
         };
         let stream = tokio::select! {
-            shaken = timeout(self.limit, handshake) => match shaken {
+            result = timeout(self.limit, handshake) => match result {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {
-                    self.garbage.inc();
-                    return debug!(%address, %error, "a handshake failed");
+                    self.protocol_errors.inc();
+                    return debug!(%address, %error, "TLS handshake failed");
                 }
                 Err(_) => {
-                    self.garbage.inc();
-                    return debug!(%address, "a handshake took too long");
+                    self.protocol_errors.inc();
+                    return debug!(%address, "TLS handshake timed out");
                 }
             },
             () = slot.evicted() => return,
             () = self.tasks.stop().begun() => return,
         };
-        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = Peer::Remote { address, member: shown.and_then(member) };
-        let guarded = Guarded::new(Transport::Tls(Box::new(stream)), peer, self.limit, self.garbage.clone());
-        let guarded = match self.members.admit(&peer) {
-            Ok(_) => guarded,
-            Err(_) => guarded.unenrolled(slot),
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer::Remote { address, member: certificate.and_then(member) };
+        let connection = FeedConnection::new(
+            Transport::Tls(Box::new(stream)),
+            peer,
+            self.limit,
+            self.protocol_errors.clone(),
+        );
+        let connection = match self.members.admit(&peer) {
+            Ok(_) => connection,
+            Err(_) => connection.unenrolled(slot),
         };
-        // Nobody takes it when the process stops.
-        let _ = queue.send(guarded).await;
+        // Fails only when the process stops.
+        let _ = queue.send(connection).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Brings the catalog to what the store says, at start and after each change, gathered for a moment.
+//! The loader of the catalog: it reads the store at start and after changes, which it batches for a short delay.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use webgateway_seal::SecretKey;
 use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
 use crate::clock::Clock;
-use crate::domain::{GatewayListeners, KnownListeners};
+use crate::domain::{GatewayListeners, ListenerSnapshot};
 use crate::store::change::{Change, ChangeSet, ResourceChange};
 use crate::store::feed::{self, changes_since, record};
 use crate::store::{Store, StoreError, challenges, tombstones};
 
-/// How long to wait when the store cannot be read.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long a deletion is remembered; a node that was away for longer gets everything anew.
-const REMEMBERED: time::Duration = time::Duration::days(30);
-/// How often what was deleted longer ago is forgotten.
-const COMPACTION: Duration = Duration::from_secs(3600);
+/// The delay before the store is read again after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The time for which deletions are remembered. A node that was disconnected for longer receives all resources again.
+const TOMBSTONE_RETENTION: time::Duration = time::Duration::days(30);
+/// The interval at which older deletions are forgotten.
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The store is gone while the process lives.
+/// The store was closed while the process was running.
 #[derive(Debug, Clone, Copy, Error)]
-#[error("the store is gone")]
-pub(crate) struct StoreGoneError;
+#[error("the store was closed")]
+pub(crate) struct StoreClosedError;
 
-/// Reads the store for the catalog.
+/// The loader of the catalog.
 #[derive(Clone)]
 pub(crate) struct Loader {
     /// The store of routes and certificates.
@@ -42,76 +42,76 @@ pub(crate) struct Loader {
     pub key: Arc<SecretKey>,
     /// The settings of the configuration, without listeners.
     pub settings: Settings,
-    /// The listeners of the gateway, which complete the settings.
+    /// The known listeners of the gateway, which are added to the settings.
     pub listeners: GatewayListeners,
-    /// The challenges that nodes show for a while.
+    /// The challenges on the feed.
     pub challenges: Challenges,
-    /// How old a deletion is, is seen from here.
+    /// The source of the current time, for the age of deletions.
     pub clock: Clock,
-    /// How long changes are gathered, from the first one, before they are published.
+    /// The time for which changes are batched, from the first one, before they are published.
     pub delay: Duration,
 }
 
-/// The reason why the loader looks again.
-enum Woken {
+/// An event that wakes the loader.
+enum Wakeup {
     /// The store has a newer revision.
     Revision,
-    /// Other listeners of the gateway are known.
+    /// The known listeners of the gateway have changed.
     Listeners,
-    /// Old deletions are to be forgotten.
+    /// The compaction interval has elapsed.
     Compaction,
 }
 
 impl Loader {
-    /// Everything, as it is now.
+    /// Loads the whole catalog.
     pub(crate) async fn load(&self) -> Result<Catalog, StoreError> {
         let text = settings_text(&self.settings);
         let write = self.store.write("feed settings", move |tx| -> Result<_, StoreError> {
             Ok((record(tx, feed::SETTINGS, &text)?, challenges::clear(tx)?))
         });
-        let (version, left) = write.await?;
+        let (version, cleared) = write.await?;
         let known = self.listeners.subscribe().borrow().clone();
         let settings = self.settings(&known).await?;
-        let forgotten = self.compact().await?;
-        // What the settings forbid now, and which challenges have come and gone, the catalog leaves out without a
-        // trace; a node that stands before that is therefore told everything anew.
-        let floor = version.max(left.since).max(forgotten);
+        let compacted = self.compact().await?;
+        // The catalog has no removals for routes that the settings forbid now, nor for earlier challenges. A node at an
+        // older version must therefore receive all resources.
+        let floor = version.max(cleared.since).max(compacted);
         let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;
-        changes.changed.extend(left.removals);
+        changes.changed.extend(cleared.removals);
         changes.changed.push(ResourceChange { version: settings.version.max(version), ..settings });
         catalog.apply(changes);
         Ok(catalog)
     }
 
-    /// Follows the store until the process stops.
+    /// Publishes catalogs with the changes of the store until the process stops.
     pub(crate) async fn follow(
         self,
         catalog: watch::Sender<Catalog>,
         stop: Stop,
-    ) -> Result<(), StoreGoneError> {
+    ) -> Result<(), StoreClosedError> {
         let (mut revision, mut listeners) = (self.store.changed(), self.listeners.subscribe());
-        // The catalog may have been read some time ago.
+        // The listeners may have changed since the catalog was loaded.
         listeners.mark_changed();
         let mut settings = None;
-        let mut compaction = interval(COMPACTION);
+        let mut compaction = interval(COMPACTION_INTERVAL);
         loop {
             let version = catalog.borrow().version();
-            let woken = tokio::select! {
-                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| Woken::Revision),
-                Ok(()) = listeners.changed() => Ok(Woken::Listeners),
-                _ = compaction.tick() => Ok(Woken::Compaction),
+            let wakeup = tokio::select! {
+                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| Wakeup::Revision),
+                Ok(()) = listeners.changed() => Ok(Wakeup::Listeners),
+                _ = compaction.tick() => Ok(Wakeup::Compaction),
                 () = stop.begun() => return Ok(()),
             };
-            match woken.map_err(|_| StoreGoneError)? {
-                Woken::Revision => {}
-                Woken::Listeners => {
+            match wakeup.map_err(|_| StoreClosedError)? {
+                Wakeup::Revision => {}
+                Wakeup::Listeners => {
                     let known = listeners.borrow_and_update().clone();
-                    settings = self.renewed_settings(&known).await.or(settings);
+                    settings = self.settings_or_log(&known).await.or(settings);
                     continue;
                 }
-                Woken::Compaction => {
-                    self.forget(&catalog).await;
+                Wakeup::Compaction => {
+                    self.compact_catalog(&catalog).await;
                     continue;
                 }
             }
@@ -124,22 +124,23 @@ impl Loader {
                     catalog.send_replace(next);
                 }
                 Err(error) => {
-                    error!(%error, "the nodes cannot be told of a change, trying again");
-                    sleep(PAUSE).await;
+                    error!(%error, "cannot publish changes to the nodes, retrying");
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    /// Returns the settings as they are with these listeners, and the version at which they came to be so.
-    async fn settings(&self, known: &KnownListeners) -> Result<ResourceChange, StoreError> {
+    /// Returns the settings with these listeners, and the version at which they last changed.
+    async fn settings(&self, known: &ListenerSnapshot) -> Result<ResourceChange, StoreError> {
         let mut settings = self.settings.clone();
         let is_backend = |ip: IpAddr| ip.is_unspecified() || settings.allowed_backends.contain(ip);
         let listeners = known.all().cloned().map(|mut listeners| {
             listeners.addresses.retain(|address| is_backend(address.ip()));
             listeners
         });
-        let listeners: Vec<ProcessListeners> = listeners.filter(|of| !of.addresses.is_empty()).collect();
+        let listeners: Vec<ProcessListeners> =
+            listeners.filter(|process| !process.addresses.is_empty()).collect();
         let text = format!("{listeners:?}");
         settings.listeners = listeners;
         let write = self.store.write("feed listeners", move |tx| record(tx, feed::LISTENERS, &text));
@@ -147,26 +148,26 @@ impl Loader {
         Ok(ResourceChange { name: ResourceName::Settings, version: write.await?, change })
     }
 
-    async fn renewed_settings(&self, known: &KnownListeners) -> Option<ResourceChange> {
+    async fn settings_or_log(&self, known: &ListenerSnapshot) -> Option<ResourceChange> {
         let settings = self.settings(known).await;
         settings
-            .inspect_err(|error| error!(%error, "the nodes cannot be told of the gateway's listeners"))
+            .inspect_err(|error| error!(%error, "cannot publish the gateway's listeners to the nodes"))
             .ok()
     }
 
-    /// Nobody is told: what is forgotten is no news.
-    async fn forget(&self, catalog: &watch::Sender<Catalog>) {
+    /// Forgets old deletions, without notifying the nodes' streams.
+    async fn compact_catalog(&self, catalog: &watch::Sender<Catalog>) {
         match self.compact().await {
             Ok(floor) => drop(catalog.send_if_modified(|catalog| {
                 catalog.forget_until(floor);
                 false
             })),
-            Err(error) => error!(%error, "old deletions cannot be forgotten, trying again later"),
+            Err(error) => error!(%error, "cannot forget old deletions, retrying later"),
         }
     }
 
     async fn compact(&self) -> Result<u64, StoreError> {
-        let before = self.clock.now() - REMEMBERED;
+        let before = self.clock.now() - TOMBSTONE_RETENTION;
         self.store.write("compaction", move |tx| tombstones::compact(tx, MAX_TOMBSTONES, before)).await
     }
 
@@ -174,21 +175,21 @@ impl Loader {
         let key = Arc::clone(&self.key);
         let mut changes = self.store.read("feed", move |tx| changes_since(tx, version, &key)).await?;
         for changed in &mut changes.changed {
-            self.admit(changed);
+            self.remove_if_forbidden(changed);
         }
-        changes.changed.extend(self.challenges.changed(version, changes.version));
+        changes.changed.extend(self.challenges.changes_between(version, changes.version));
         Ok(changes)
     }
 
-    /// Takes out a route to where no backend may be any more.
-    fn admit(&self, changed: &mut ResourceChange) {
+    /// Replaces a route by its removal if `allowed_backends` forbids one of its backends.
+    fn remove_if_forbidden(&self, changed: &mut ResourceChange) {
         let Change::Put(resource) = &changed.change else { return };
         let Resource::Route(route) = resource.as_ref() else { return };
         let backends = route.destination.backends.as_slice();
-        let refused =
+        let forbidden =
             backends.iter().find_map(|backend| self.settings.allowed_backends.admit(*backend).err());
-        if let Some(reason) = refused {
-            warn!(host = %route.host, %reason, "a route is not served: `allowed_backends` forbids it now");
+        if let Some(reason) = forbidden {
+            warn!(host = %route.host, %reason, "route not served: `allowed_backends` forbids its backend");
             changed.change = Change::Remove { at_once: true };
         }
     }

@@ -1,4 +1,4 @@
-//! Whom the feed is told to: the list of nodes, as the store has it, and what the operator wants of each.
+//! The in-memory list of nodes from the store, which decides which peers may use the feed and which nodes are drained.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,20 +16,20 @@ use crate::clock::Clock;
 use crate::store::nodes::{NodeRecord, changed_since};
 use crate::store::{Store, StoreError};
 
-/// How long to wait before a store that failed is read again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Between two looks at least: changes that come one after another are read together.
-const APART: Duration = Duration::from_millis(50);
-/// How long a change may take to get here from the store.
-const ARRIVAL: Duration = Duration::from_secs(5);
+/// The delay before the store is read again after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The minimum interval between two reads, so that changes in quick succession are read together.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(50);
+/// The maximum time to wait until a revision of the store has been read.
+const REVISION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The list. Clones are the same one.
+/// The list of nodes that may connect. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Members(Arc<Inner>);
+pub(crate) struct Members(Arc<MembersInner>);
 
 #[derive(Debug)]
-struct Inner {
-    list: RwLock<List>,
+struct MembersInner {
+    list: RwLock<MemberList>,
     /// The revision up to which the store was read.
     read: watch::Sender<u64>,
     changed: watch::Sender<()>,
@@ -37,51 +37,49 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct List {
+struct MemberList {
     nodes: HashMap<String, NodeRecord>,
     names: HashMap<Uuid, String>,
 }
 
-/// Why somebody is not let in.
+/// A peer is not admitted to the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AdmissionError {
-    /// A remote peer showed no certificate.
-    #[error("a node's certificate is needed here: join with a token that `gwctl nodes invite` makes")]
+    /// The remote peer presented no certificate.
+    #[error("a node's certificate is required: join with a token from `gwctl nodes invite`")]
     NoCertificate,
-    /// Their certificate is ours, but on no list.
+    /// The certificate is from the nodes' CA, but belongs to no node on the list.
     #[error(
-        "this node is not on the controlplane's list any more: invite it again with `gwctl nodes invite`"
+        "the controlplane does not know this node's certificate: invite the node again with `gwctl nodes invite`"
     )]
     Unlisted,
-    /// An admin has removed it.
-    #[error(
-        "the node `{0}` was removed; `gwctl nodes invite {0}` brings it back, with a new token to join with"
-    )]
+    /// An admin removed the node.
+    #[error("the node `{0}` was removed: create a new join token with `gwctl nodes invite {0}`")]
     Removed(String),
-    /// Its newest certificate has ended.
-    #[error("the certificate of the node `{0}` has ended: remove it and invite it again")]
+    /// The node's latest certificate has expired.
+    #[error("the certificate of the node `{0}` has expired: remove the node and invite it again")]
     Expired(String),
-    /// It says another name than its certificate.
+    /// The name in Hello is not the one in the certificate.
     #[error(
-        "it calls itself `{said}`, but its certificate is that of `{certificate}`: set `node` to that or leave it out"
+        "the node calls itself `{claimed}`, but its certificate is for `{certificate}`: set `node` to that name or leave it out"
     )]
     OtherName {
-        /// What its Hello says.
-        said: String,
-        /// What its certificate says.
+        /// The name in Hello.
+        claimed: String,
+        /// The name in the certificate.
         certificate: String,
     },
 }
 
 impl Members {
-    /// Nobody yet.
+    /// Creates an empty list.
     #[must_use]
     pub(crate) fn new(clock: Clock) -> Self {
         let (read, changed) = (watch::Sender::new(0), watch::Sender::new(()));
-        Self(Arc::new(Inner { list: RwLock::default(), read, changed, clock }))
+        Self(Arc::new(MembersInner { list: RwLock::default(), read, changed, clock }))
     }
 
-    /// The name of this peer; `None` for one of this machine, which may call itself as it likes.
+    /// Returns the node name of a peer. Returns `None` for a local peer, which may use any name.
     pub(crate) fn admit(&self, peer: &Peer) -> Result<Option<String>, AdmissionError> {
         let Peer::Remote { member, .. } = peer else { return Ok(None) };
         let member = member.ok_or(AdmissionError::NoCertificate)?;
@@ -97,29 +95,29 @@ impl Members {
         Ok(Some(node.name.clone()))
     }
 
-    /// Whether this peer may be, or stay, the node `name`; and if so, whether it is to be drained.
-    pub(crate) fn standing(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
+    /// Checks that `peer` may act as the node `name`. Returns true if that node is to be drained.
+    pub(crate) fn authorize(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
         if let Some(certificate) = self.admit(peer)?.filter(|certificate| certificate != name) {
-            return Err(AdmissionError::OtherName { said: name.chars().take(80).collect(), certificate });
+            return Err(AdmissionError::OtherName { claimed: name.chars().take(80).collect(), certificate });
         }
         let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
         Ok(list.nodes.get(name).is_some_and(|node| node.drained && !node.removed))
     }
 
-    /// Told after each change of the list.
+    /// Returns a receiver that is notified after each change of the list.
     #[must_use]
     pub(crate) fn changed(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
     }
 
-    /// Waits until what the store was told with revision `version` is known here.
-    pub(crate) async fn reached(&self, version: u64) {
+    /// Waits until the store has been read up to revision `version`, for at most [`REVISION_TIMEOUT`].
+    pub(crate) async fn wait_for_revision(&self, version: u64) {
         let mut read = self.0.read.subscribe();
-        // Late is no error: it will be known all the same.
-        let _ = tokio::time::timeout(ARRIVAL, read.wait_for(|read| *read >= version)).await;
+        // A timeout is no error: the revision is read later.
+        let _ = tokio::time::timeout(REVISION_TIMEOUT, read.wait_for(|read| *read >= version)).await;
     }
 
-    /// Reads what is new in the store.
+    /// Reads the changes since the last read from the store.
     pub(crate) async fn load(&self, store: &Store) -> Result<(), StoreError> {
         let since = *self.0.read.borrow();
         let (version, records) = store
@@ -127,48 +125,51 @@ impl Members {
                 Ok((tx.revision()?, changed_since(tx, since)?))
             })
             .await?;
-        self.learn(version, records);
+        self.update(version, records);
         Ok(())
     }
 
-    /// Follows the store until the process stops.
+    /// Reads the changes after each revision of the store until the process stops.
     pub(crate) async fn follow(self, store: Store, stop: Stop) -> Result<(), StoreError> {
         let mut changed = store.changed();
         loop {
             changed.mark_unchanged();
             let began = Instant::now();
-            let failed =
-                self.load(&store).await.inspect_err(|error| error!(%error, "the nodes' list")).is_err();
+            let failed = self
+                .load(&store)
+                .await
+                .inspect_err(|error| error!(%error, "cannot read the list of nodes, retrying"))
+                .is_err();
             tokio::select! {
                 gone = changed.changed(), if !failed => {
                     if gone.is_err() {
                         return Ok(());
                     }
-                    tokio::time::sleep_until(began + APART).await;
+                    tokio::time::sleep_until(began + MIN_READ_INTERVAL).await;
                 }
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = tokio::time::sleep(RETRY_DELAY), if failed => {}
                 () = stop.begun() => return Ok(()),
             }
         }
     }
 
-    fn learn(&self, version: u64, records: Vec<NodeRecord>) {
-        let news = !records.is_empty();
+    fn update(&self, version: u64, records: Vec<NodeRecord>) {
+        let is_changed = !records.is_empty();
         {
             let mut list = self.0.list.write().unwrap_or_else(PoisonError::into_inner);
             for record in records {
-                list.take(record);
+                list.insert(record);
             }
         }
-        if news {
+        if is_changed {
             self.0.changed.send_replace(());
         }
         self.0.read.send_replace(version);
     }
 }
 
-impl List {
-    fn take(&mut self, record: NodeRecord) {
+impl MemberList {
+    fn insert(&mut self, record: NodeRecord) {
         let name = record.name.clone();
         if let Some(member) = record.member {
             self.names.insert(member, name.clone());
@@ -180,32 +181,33 @@ impl List {
     }
 }
 
-/// How one connected node stands: whether it may stay, and whether it was told what is wanted of it.
+/// The membership of one connected node: its authorization, and the drain state that was sent to it.
 pub(super) struct Membership {
     members: Members,
     peer: Peer,
     name: String,
     changed: watch::Receiver<()>,
-    told: bool,
+    sent_drain: bool,
 }
 
 impl Membership {
-    /// A node that just said who it is.
+    /// Creates the membership of a node that has sent Hello. Returns an error if the peer may not act as `name`.
     pub(super) fn new(members: &Members, peer: Peer, name: &str) -> Result<Self, AdmissionError> {
-        members.standing(&peer, name)?;
+        members.authorize(&peer, name)?;
         let changed = members.changed();
-        Ok(Self { members: members.clone(), peer, name: name.to_owned(), changed, told: false })
+        Ok(Self { members: members.clone(), peer, name: name.to_owned(), changed, sent_drain: false })
     }
 
-    /// What the node is still to be told of drain, if it may stay.
-    pub(super) fn untold(&self) -> Result<Option<bool>, AdmissionError> {
-        let drain = self.members.standing(&self.peer, &self.name)?;
-        Ok((drain != self.told).then_some(drain))
+    /// Returns the drain state that has not been sent to the node yet. Returns an error if the node may not stay
+    /// connected.
+    pub(super) fn pending_drain(&self) -> Result<Option<bool>, AdmissionError> {
+        let drain = self.members.authorize(&self.peer, &self.name)?;
+        Ok((drain != self.sent_drain).then_some(drain))
     }
 
-    /// It was told.
-    pub(super) fn told(&mut self, drain: bool) {
-        self.told = drain;
+    /// Records that the drain state was sent.
+    pub(super) fn mark_drain_sent(&mut self, drain: bool) {
+        self.sent_drain = drain;
     }
 
     /// Resolves after a change of the list.
@@ -229,50 +231,50 @@ mod tests {
     }
 
     #[test]
-    fn only_remote_nodes_on_the_list_come_in_and_by_their_own_name() {
+    fn remote_peers_are_admitted_by_certificate_and_only_with_its_name() {
         let members = Members::new(Clock::system());
         let (id, other) = (Uuid::new_v4(), Uuid::new_v4());
-        members.learn(1, vec![record("fra", Some(id))]);
+        members.update(1, vec![record("fra", Some(id))]);
         assert_eq!(members.admit(&Peer::Local), Ok(None));
         assert_eq!(members.admit(&remote(None)), Err(AdmissionError::NoCertificate));
         assert_eq!(members.admit(&remote(Some(other))), Err(AdmissionError::Unlisted));
         assert_eq!(members.admit(&remote(Some(id))), Ok(Some("fra".into())));
-        assert_eq!(members.standing(&remote(Some(id)), "fra"), Ok(false));
-        assert!(matches!(members.standing(&remote(Some(id)), "ams"), Err(AdmissionError::OtherName { .. })));
-        assert_eq!(members.standing(&Peer::Local, "anything"), Ok(false));
+        assert_eq!(members.authorize(&remote(Some(id)), "fra"), Ok(false));
+        assert!(matches!(members.authorize(&remote(Some(id)), "ams"), Err(AdmissionError::OtherName { .. })));
+        assert_eq!(members.authorize(&Peer::Local, "anything"), Ok(false));
     }
 
     #[test]
-    fn removal_and_a_new_invitation_leave_the_old_certificate_out() {
+    fn the_old_certificate_is_refused_after_removal_and_reinvitation() {
         let members = Members::new(Clock::system());
         let (old, new) = (Uuid::new_v4(), Uuid::new_v4());
-        members.learn(1, vec![record("fra", Some(old))]);
-        members.learn(2, vec![NodeRecord { removed: true, ..record("fra", Some(old)) }]);
+        members.update(1, vec![record("fra", Some(old))]);
+        members.update(2, vec![NodeRecord { removed: true, ..record("fra", Some(old)) }]);
         assert_eq!(members.admit(&remote(Some(old))), Err(AdmissionError::Removed("fra".into())));
-        members.learn(3, vec![record("fra", Some(new))]);
+        members.update(3, vec![record("fra", Some(new))]);
         assert_eq!(members.admit(&remote(Some(old))), Err(AdmissionError::Unlisted));
         assert_eq!(members.admit(&remote(Some(new))), Ok(Some("fra".into())));
     }
 
     #[test]
-    fn an_ended_certificate_is_out_also_while_it_is_connected() {
+    fn an_expired_certificate_is_refused() {
         let members = Members::new(Clock::system());
         let (id, past) = (Uuid::new_v4(), time::OffsetDateTime::UNIX_EPOCH);
-        members.learn(1, vec![NodeRecord { not_after: Some(past), ..record("fra", Some(id)) }]);
+        members.update(1, vec![NodeRecord { not_after: Some(past), ..record("fra", Some(id)) }]);
         assert_eq!(members.admit(&remote(Some(id))), Err(AdmissionError::Expired("fra".into())));
     }
 
     #[tokio::test]
-    async fn a_node_is_told_of_drain_once_each_time() {
+    async fn each_change_of_the_drain_state_is_sent_once() {
         let members = Members::new(Clock::system());
-        let mut standing = Membership::new(&members, Peer::Local, "story").unwrap();
-        assert_eq!(standing.untold(), Ok(None));
-        members.learn(1, vec![NodeRecord { drained: true, ..record("story", None) }]);
-        standing.changed().await;
-        assert_eq!(standing.untold(), Ok(Some(true)));
-        standing.told(true);
-        assert_eq!(standing.untold(), Ok(None));
-        members.learn(2, vec![record("story", None)]);
-        assert_eq!(standing.untold(), Ok(Some(false)));
+        let mut membership = Membership::new(&members, Peer::Local, "story").unwrap();
+        assert_eq!(membership.pending_drain(), Ok(None));
+        members.update(1, vec![NodeRecord { drained: true, ..record("story", None) }]);
+        membership.changed().await;
+        assert_eq!(membership.pending_drain(), Ok(Some(true)));
+        membership.mark_drain_sent(true);
+        assert_eq!(membership.pending_drain(), Ok(None));
+        members.update(2, vec![record("story", None)]);
+        assert_eq!(membership.pending_drain(), Ok(Some(false)));
     }
 }

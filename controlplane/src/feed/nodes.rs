@@ -1,6 +1,6 @@
-//! The nodes that are or were connected: what each holds, and what it could not use.
+//! The list of nodes that are or were connected, with each node's progress, rejects and reported status.
 
-mod asked;
+mod queries;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,82 +16,82 @@ use tracing::{info, warn};
 use webgateway_proto::feed::BackendHealth;
 use webgateway_proto::model::{Backend, Host};
 
+use super::explain::ExplainClient;
 use super::peer::Peer;
-use super::questions::Asker;
 use super::session::Session;
 use crate::clock::Clock;
-use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeStatus, RejectedResource};
+use crate::domain::{AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeStatus, RejectedResource};
 
-/// The most nodes that are remembered after they have left.
-const MAX_GONE: usize = 1000;
-/// The most backends of one node that are remembered as down.
-const MAX_DOWN: usize = 10_000;
-/// The longest name and build of a node, in bytes.
-const MAX_TEXT: usize = 253;
+/// The maximum number of disconnected nodes that are remembered.
+const MAX_DISCONNECTED: usize = 1000;
+/// The maximum number of backends that are remembered as down for one node.
+const MAX_DOWN_BACKENDS: usize = 10_000;
+/// The maximum length of a node's name and build, in bytes.
+const MAX_TEXT_LEN: usize = 253;
 
-/// One node, as far as it is known.
+/// The last known state of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its build.
+    /// The build.
     pub build: String,
-    /// The address it connected from, or `unix`.
+    /// The address from which it connected, or `unix`.
     pub address: String,
     /// True while it is connected.
     pub connected: bool,
-    /// When that was last otherwise.
+    /// The time at which it connected or disconnected.
     pub since: OffsetDateTime,
-    /// The last version it answered.
+    /// The last version that it acknowledged, with or without rejects.
     pub acked: u64,
-    /// The last version it holds whole: a version with a reject does not count.
+    /// The last version that it acknowledged without rejects.
     pub held: u64,
-    /// The resources it cannot use, by name, and the reasons.
+    /// The reasons of its rejects, by resource name.
     pub rejects: BTreeMap<String, String>,
-    /// Its open connections, as it last said.
+    /// The number of open connections that it last reported.
     pub connections: u64,
-    /// The requests it has answered, as it last said.
+    /// The number of requests that it last reported.
     pub requests: u64,
-    /// True if it drains, as it last reported.
+    /// True if it last reported that it is draining.
     pub draining: bool,
-    /// Backends that are out, as it sees them, and why.
+    /// The backends that it reported as down, and the reasons.
     pub down: BTreeMap<Backend, String>,
 }
 
-/// Why a node is not let in.
+/// A node's Hello is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum InvalidNodeError {
-    /// No name, a long one, or one that cannot be printed.
-    #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
+pub(crate) enum InvalidHelloError {
+    /// The name or the build is empty, too long, or not printable.
+    #[error("a node's name and build must have 1 to {MAX_TEXT_LEN} bytes without control characters")]
     Text,
 }
 
-/// The nodes. Clones are the same list.
+/// The list of nodes. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Nodes {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<NodesState>>,
     changed: Arc<watch::Sender<()>>,
     clock: Clock,
     connected: Gauge,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct NodesState {
     streams: u64,
-    nodes: BTreeMap<String, Entry>,
+    nodes: BTreeMap<String, NodeEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct NodeEntry {
     node: Node,
     stream: u64,
     replaced: CancellationToken,
-    asker: Option<Asker>,
+    explain_client: Option<ExplainClient>,
 }
 
-/// One node's stream, on the list while it lives.
+/// A node's connection. The node is listed as connected until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Connected {
+pub(crate) struct NodeConnection {
     nodes: Nodes,
     name: String,
     stream: u64,
@@ -99,7 +99,7 @@ pub(crate) struct Connected {
 }
 
 impl Nodes {
-    /// None yet; `connected` shows how many are connected.
+    /// Creates an empty list. `connected` is set to the number of connected nodes.
     #[must_use]
     pub(crate) fn new(clock: Clock, connected: Gauge) -> Self {
         Self { state: Arc::default(), changed: Arc::default(), clock, connected }
@@ -111,23 +111,23 @@ impl Nodes {
         self.state().nodes.values().map(|entry| entry.node.clone()).collect()
     }
 
-    /// Puts a node on the list. An older stream of the same name is told to end: the newest is the true one.
+    /// Adds a node to the list. An older stream of the same name is told to end.
     pub(crate) fn connect(
         &self,
         name: &str,
         build: &str,
         peer: &Peer,
-    ) -> Result<Connected, InvalidNodeError> {
-        let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+    ) -> Result<NodeConnection, InvalidHelloError> {
+        let printable = |text: &str| text.len() <= MAX_TEXT_LEN && !text.chars().any(char::is_control);
         if name.is_empty() || !printable(name) || !printable(build) {
-            return Err(InvalidNodeError::Text);
+            return Err(InvalidHelloError::Text);
         }
         let mut state = self.state();
         state.streams += 1;
         let (stream, replaced) = (state.streams, CancellationToken::new());
         let old = state.nodes.remove(name);
         if let Some(old) = old.as_ref().filter(|old| old.node.connected) {
-            warn!(node = name, "a second node of this name came, the older stream is closed");
+            warn!(node = name, "another node connected with the same name, closing the older stream");
             old.replaced.cancel();
         }
         let node = Node {
@@ -144,15 +144,18 @@ impl Nodes {
             draining: false,
             down: BTreeMap::new(),
         };
-        state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone(), asker: None });
-        state.forget_long_gone();
+        state.nodes.insert(
+            name.to_owned(),
+            NodeEntry { node, stream, replaced: replaced.clone(), explain_client: None },
+        );
+        state.forget_oldest();
         self.connected.set(state.connected());
         self.changed.send_replace(());
-        info!(node = name, build, from = %peer, "a node connected");
-        Ok(Connected { nodes: self.clone(), name: name.to_owned(), stream, replaced })
+        info!(node = name, build, from = %peer, "node connected");
+        Ok(NodeConnection { nodes: self.clone(), name: name.to_owned(), stream, replaced })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NodesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,8 +170,8 @@ impl NodeDirectory for Nodes {
         Self::wait_acked(self, target, limit).await
     }
 
-    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer> {
-        self.ask_all(host, limit).await
+    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
+        self.explain_all(host, limit).await
     }
 }
 
@@ -189,64 +192,66 @@ fn status(node: Node) -> NodeStatus {
     }
 }
 
-impl State {
+impl NodesState {
     fn connected(&self) -> i64 {
         self.nodes.values().map(|entry| i64::from(entry.node.connected)).sum()
     }
 
-    fn forget_long_gone(&mut self) {
-        let gone = self.nodes.values().filter(|entry| !entry.node.connected);
-        if gone.clone().count() > MAX_GONE
+    fn forget_oldest(&mut self) {
+        let disconnected = self.nodes.values().filter(|entry| !entry.node.connected);
+        if disconnected.clone().count() > MAX_DISCONNECTED
             && let Some(oldest) =
-                gone.min_by_key(|entry| entry.node.since).map(|entry| entry.node.name.clone())
+                disconnected.min_by_key(|entry| entry.node.since).map(|entry| entry.node.name.clone())
         {
             self.nodes.remove(&oldest);
         }
     }
 }
 
-impl Connected {
-    /// The node's name.
+impl NodeConnection {
+    /// Returns the node's name.
     #[must_use]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Resolves when a newer stream of the same name has come.
+    /// Waits until a newer stream of the same name has connected.
     pub(crate) async fn replaced(&self) {
         self.replaced.cancelled().await;
     }
 
-    /// Takes over what the session knows.
-    pub(crate) fn progressed(&self, session: &Session) {
+    /// Copies the progress and the rejects of the session.
+    pub(crate) fn set_progress(&self, session: &Session) {
         self.update(|node| {
             (node.acked, node.held) = (session.acked(), session.held());
             node.rejects.clone_from(session.rejects());
         });
     }
 
-    /// Takes over what the node says of itself.
-    pub(crate) fn reported(&self, connections: u64, requests: u64, draining: bool) {
+    /// Records the status that the node reported.
+    pub(crate) fn set_status(&self, connections: u64, requests: u64, draining: bool) {
         self.update(|node| {
             (node.connections, node.requests, node.draining) = (connections, requests, draining)
         });
     }
 
-    /// Can be asked through this from now on.
-    pub(crate) fn listens(&self, asker: Asker) {
+    /// Sets the client that sends explain requests to this node.
+    pub(crate) fn set_explain_client(&self, client: ExplainClient) {
         if let Some(entry) = self.nodes.state().nodes.get_mut(&self.name).filter(|e| e.stream == self.stream)
         {
-            entry.asker = Some(asker);
+            entry.explain_client = Some(client);
         }
     }
 
-    /// Takes over which backends are out, or back.
-    pub(crate) fn sees(&self, changed: Vec<BackendHealth>) {
+    /// Records changes of backend health that the node reported.
+    pub(crate) fn update_backend_health(&self, changes: Vec<BackendHealth>) {
         self.update(|node| {
-            for BackendHealth { backend, down } in changed {
+            for BackendHealth { backend, down } in changes {
                 match down {
-                    Some(why) if node.down.len() < MAX_DOWN || node.down.contains_key(&backend) => {
-                        node.down.insert(backend, why);
+                    Some(reason)
+                        if node.down.len() < MAX_DOWN_BACKENDS || node.down.contains_key(&backend) =>
+                    {
+                        node.down.insert(backend, reason);
                     }
                     Some(_) => {}
                     None => drop(node.down.remove(&backend)),
@@ -265,7 +270,7 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl Drop for NodeConnection {
     fn drop(&mut self) {
         let now = self.nodes.clock.now();
         self.update(|node| (node.connected, node.since) = (false, now));
@@ -279,7 +284,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_newest_of_one_name_wins() {
+    async fn a_newer_stream_replaces_an_older_one_of_the_same_name() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
         let first = nodes.connect("edge1", "1", &Peer::Local).unwrap();
         let second = nodes.connect("edge1", "2", &Peer::Local).unwrap();
@@ -289,21 +294,21 @@ mod tests {
         let list = nodes.list();
         assert_eq!(list.len(), 1);
         assert_eq!(nodes.connected.get(), 1);
-        assert!(list[0].connected && list[0].build == "2", "the older one's end changes nothing");
+        assert!(list[0].connected && list[0].build == "2", "the end of the older stream changes nothing");
         drop(second);
         assert!(!nodes.list()[0].connected);
         assert_eq!(nodes.connected.get(), 0);
     }
 
     #[test]
-    fn names_are_bounded_and_so_is_their_number() {
+    fn the_length_and_number_of_names_are_bounded() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
         for bad in ["", "a\nb", &"x".repeat(254)] {
             assert!(nodes.connect(bad, "1", &Peer::Local).is_err());
         }
-        for i in 0..MAX_GONE + 20 {
+        for i in 0..MAX_DISCONNECTED + 20 {
             drop(nodes.connect(&format!("n{i}"), "1", &Peer::Local).unwrap());
         }
-        assert!(nodes.list().len() <= MAX_GONE + 1);
+        assert!(nodes.list().len() <= MAX_DISCONNECTED + 1);
     }
 }

@@ -1,26 +1,26 @@
-//! Who is at the other end of a connection.
+//! The peer of a connection to the feed.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use uuid::Uuid;
 
-/// The other end of a connection.
+/// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// A process of this machine that may open the socket.
+    /// A local process that connected to the unix socket.
     Local,
     /// A remote peer.
     Remote {
-        /// Their address.
+        /// The peer's address.
         address: SocketAddr,
-        /// The id in the certificate of our CA that they showed, if they did.
+        /// The node id in the client certificate from the nodes' CA, if the peer presented one.
         member: Option<Uuid>,
     },
 }
 
 impl Peer {
-    /// Their address, if they have one.
+    /// Returns the peer's IP address; `None` for a local peer.
     #[must_use]
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {

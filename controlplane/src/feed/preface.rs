@@ -1,4 +1,4 @@
-//! A connection that must begin as HTTP/2 does, soon; anything else is cut and counted.
+//! A connection that is closed and counted unless it begins with the HTTP/2 client preface within a time limit.
 
 use std::io;
 use std::pin::Pin;
@@ -15,57 +15,68 @@ use webgateway_process::{Network, Slot};
 
 use super::peer::Peer;
 
-/// What every HTTP/2 client sends first (RFC 9113 §3.4).
+/// The HTTP/2 client connection preface (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The lifetime of a connection that is no enrolled node's: long enough to enrol.
+/// The maximum lifetime of a connection of a peer that is not enrolled. It suffices to enrol.
 const UNENROLLED_LIFETIME: Duration = Duration::from_secs(20);
 
-/// What a connection runs over.
+/// The transport of a connection.
 pub(super) enum Transport {
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A stream that fails as soon as it is seen not to begin with [`PREFACE`], or does not within a limit.
-pub(super) struct Guarded {
+/// A connection to the feed. Reads fail if it does not begin with [`PREFACE`] within a time limit.
+pub(super) struct FeedConnection {
     stream: Transport,
     peer: Peer,
-    seen: usize,
+    /// The number of bytes of the preface that were read.
+    matched: usize,
+    /// The time limit of the preface; `None` after the preface.
     limit: Option<Pin<Box<Sleep>>>,
+    /// The remaining lifetime and the slot of a peer that is not enrolled.
     unenrolled: Option<(Pin<Box<Sleep>>, Slot<Network>)>,
-    garbage: Counter,
+    protocol_errors: Counter,
 }
 
-impl Guarded {
-    pub(super) fn new(stream: Transport, peer: Peer, limit: Duration, garbage: Counter) -> Self {
-        Self { stream, peer, seen: 0, limit: Some(Box::pin(sleep(limit))), unenrolled: None, garbage }
+impl FeedConnection {
+    pub(super) fn new(stream: Transport, peer: Peer, limit: Duration, protocol_errors: Counter) -> Self {
+        Self {
+            stream,
+            peer,
+            matched: 0,
+            limit: Some(Box::pin(sleep(limit))),
+            unenrolled: None,
+            protocol_errors,
+        }
     }
 
-    /// Returns the stream of a peer that is not enrolled: it ends soon, and at once if it loses its slot.
+    /// Marks the peer as not enrolled: the connection ends after [`UNENROLLED_LIFETIME`], or earlier if its slot is
+    /// evicted.
     pub(super) fn unenrolled(mut self, slot: Slot<Network>) -> Self {
         self.unenrolled = Some((Box::pin(sleep(UNENROLLED_LIFETIME)), slot));
         self
     }
 
-    fn refuse(&self, what: &'static str) -> Poll<io::Result<()>> {
-        self.garbage.inc();
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)))
+    fn refuse(&self, reason: &'static str) -> Poll<io::Result<()>> {
+        self.protocol_errors.inc();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)))
     }
 
-    /// Whether what was read fits the preface so far.
-    fn check(&mut self, read: &[u8]) -> bool {
-        let expected = &PREFACE[self.seen..];
+    /// Returns true if the bytes `read` continue the preface.
+    fn is_preface(&mut self, read: &[u8]) -> bool {
+        let expected = &PREFACE[self.matched..];
         let compared = expected.len().min(read.len());
-        self.seen += compared;
-        if self.seen == PREFACE.len() {
+        self.matched += compared;
+        if self.matched == PREFACE.len() {
             self.limit = None;
         }
         expected[..compared] == read[..compared]
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for FeedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -80,19 +91,19 @@ impl AsyncRead for Guarded {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         };
         if limit.as_mut().poll(cx).is_ready() {
-            return self.refuse("nothing came in time");
+            return self.refuse("no HTTP/2 preface in time");
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let cut_short = buf.filled().len() == before;
-        if cut_short || !self.check(&buf.filled()[before..]) {
-            return self.refuse("this is not HTTP/2");
+        let is_eof = buf.filled().len() == before;
+        if is_eof || !self.is_preface(&buf.filled()[before..]) {
+            return self.refuse("not HTTP/2");
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for FeedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -138,7 +149,7 @@ impl AsyncWrite for Transport {
     }
 }
 
-impl Connected for Guarded {
+impl Connected for FeedConnection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {

@@ -1,4 +1,4 @@
-//! Small resources for the feed's tests.
+//! Sample resources for tests of the feed.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ fn route_id(n: u64) -> RouteId {
     RouteId::from_bytes(u128::from(n + 1).to_be_bytes())
 }
 
-/// The past of a database that has this epoch alone.
+/// Returns the history of a database with only this epoch.
 pub(crate) fn history(epoch: &str) -> Arc<EpochHistory> {
     Arc::new(epoch.into())
 }
 
-/// Route `n`, as it is at `version`.
+/// Returns route `n` as it is at `version`.
 pub(crate) fn route(n: u64, version: u64) -> Resource {
     let backend = Backend::parse(&format!("[400::{:x}]:80", version % 0xffff)).unwrap();
     Resource::Route(FeedRoute {

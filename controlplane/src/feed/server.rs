@@ -1,4 +1,5 @@
-//! The nodes' gRPC service: one task per stream drives its session; API calls are handed on.
+//! The gRPC service for nodes. One task per stream drives the stream's session; API calls and DNS messages are passed to
+//! their handlers.
 
 mod stream;
 
@@ -17,34 +18,34 @@ use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
 use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, MAX_BODY, Question, ToNode, wire};
 
-use self::stream::{Stream, StreamEndError};
+use self::stream::{NodeStream, StreamEndError};
 use super::catalog::Catalog;
 use super::diff::Batch;
-use super::enrolment::{self, Enrolment, peer};
-use super::listeners::{FeedAcceptor, Listeners};
+use super::enrolment::{self, Enrolment, peer_of};
+use super::explain::{ExplainQueue, explain_channel};
+use super::listeners::{FeedAcceptor, FeedListeners};
 use super::members::{Members, Membership};
-use super::nodes::{Connected, Nodes};
+use super::nodes::{NodeConnection, Nodes};
 use super::peer::Peer;
-use super::questions::{Questions, questions};
 use super::session::Session;
 use crate::domain::GatewayListeners;
 use crate::store::history::NodePosition;
 
-/// The largest message taken from a node: an API call with its body and head.
+/// The maximum size of a message from a node, in bytes. The largest is an API call with its head and body.
 const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
-/// The most messages that wait for a node that reads slowly.
+/// The maximum number of messages that wait to be sent on one stream.
 const QUEUE: usize = 256;
-/// The most streams and calls that one connection may have at once.
+/// The maximum number of concurrent HTTP/2 streams of one connection.
 const MAX_STREAMS: u32 = 1024;
-/// The time that open connections have to end when the process stops.
+/// The time that open connections have to end after the process began to stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// Answers an API call that came through a node.
+/// A handler of API calls that nodes forward.
 pub(crate) type CallHandler =
     Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
 
-/// Answers a DNS message that came through a node, if it deserves an answer.
-pub(crate) type QuestionHandler =
+/// A handler of DNS messages that nodes forward. Returns `None` if the message is to be dropped.
+pub(crate) type DnsHandler =
     Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
 
 /// The time limits of a node's connection.
@@ -52,68 +53,68 @@ pub(crate) type QuestionHandler =
 pub(crate) struct Timeouts {
     /// The interval between two heartbeats.
     pub heartbeat: Duration,
-    /// The time after which a node that says nothing is dropped.
-    pub silence: Duration,
-    /// The time within which a connection must begin, and say Hello.
+    /// The time after which a stream without messages from the node is closed.
+    pub idle: Duration,
+    /// The time limit of the TLS handshake, of the HTTP/2 preface, and of Hello, each.
     pub hello: Duration,
-    /// The time within which an API call is answered.
+    /// The time limit of an API call.
     pub call: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { heartbeat: seconds(5), silence: seconds(15), hello: seconds(5), call: seconds(30) }
+        Self { heartbeat: seconds(5), idle: seconds(15), hello: seconds(5), call: seconds(30) }
     }
 }
 
-/// The feed's service and what it needs.
+/// The gRPC service of the feed.
 #[derive(Clone)]
 pub(crate) struct FeedService {
-    /// The resources that the nodes are to hold.
+    /// The resources that nodes must have.
     pub catalog: watch::Receiver<Catalog>,
     /// The list of connected nodes.
     pub nodes: Nodes,
-    /// The listeners of the gateway; nodes say theirs.
+    /// The known listeners of the gateway, to which nodes report theirs.
     pub listeners: GatewayListeners,
-    /// The list of those that may be a node.
+    /// The list of nodes that may connect.
     pub members: Members,
-    /// Answers API calls.
-    pub calls: CallHandler,
-    /// Answers DNS questions.
-    pub questions: QuestionHandler,
-    /// Runs the streams' tasks.
+    /// The handler of API calls.
+    pub api: CallHandler,
+    /// The handler of DNS messages.
+    pub dns: DnsHandler,
+    /// The task group of the streams.
     pub tasks: Tasks,
     /// The time limits of a node's connection.
     pub timeouts: Timeouts,
-    /// Connections and messages that no node sends.
-    pub garbage: Counter,
+    /// The number of connections, streams and calls that violate the protocol.
+    pub protocol_errors: Counter,
 }
 
-/// The parts that remote nodes need.
-pub(crate) struct Remote {
-    /// How TLS is spoken with them.
+/// The parts of the service that only remote nodes need.
+pub(crate) struct RemoteAccess {
+    /// The TLS configuration.
     pub tls: Arc<ServerConfig>,
-    /// How they come to their certificates.
+    /// The service that issues their certificates.
     pub enrolment: Enrolment,
 }
 
-/// A node that said who it is.
-struct Known {
-    connected: Connected,
-    standing: Membership,
+/// A node that has sent Hello and was admitted.
+struct ConnectedNode {
+    connection: NodeConnection,
+    membership: Membership,
     held: Option<Held>,
 }
 
 type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
-type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BatchSend = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
-    /// Serves the nodes that come in by `listeners` until the process stops; remote nodes need `remote`.
+    /// Serves the nodes that connect to `listeners` until the process stops. Remote nodes are refused without `remote`.
     pub(crate) async fn serve(
         self,
-        listeners: Listeners,
-        remote: Option<Remote>,
+        listeners: FeedListeners,
+        remote: Option<RemoteAccess>,
     ) -> Result<(), tonic::transport::Error> {
         let stop = self.tasks.stop().clone();
         let (tls, enrolment) = remote.map(|remote| (remote.tls, remote.enrolment)).unzip();
@@ -121,11 +122,11 @@ impl FeedService {
             tls,
             members: self.members.clone(),
             limit: self.timeouts.hello,
-            garbage: self.garbage.clone(),
+            protocol_errors: self.protocol_errors.clone(),
             tasks: self.tasks.clone(),
         };
         let incoming = listeners.incoming(&acceptor);
-        let (heartbeat, silence) = (self.timeouts.heartbeat, self.timeouts.silence);
+        let (heartbeat, idle) = (self.timeouts.heartbeat, self.timeouts.idle);
         let service = wire::feed_server::FeedServer::new(self).max_decoding_message_size(MAX_MESSAGE);
         let enrolment = enrolment.map(|enrolment| {
             let service = wire::enrolment_server::EnrolmentServer::new(enrolment);
@@ -134,116 +135,116 @@ impl FeedService {
         let begun = stop.clone();
         let served = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(heartbeat))
-            .http2_keepalive_timeout(Some(silence.saturating_sub(heartbeat)))
+            .http2_keepalive_timeout(Some(idle.saturating_sub(heartbeat)))
             .max_concurrent_streams(MAX_STREAMS)
             .add_service(service)
             .add_optional_service(enrolment)
             .serve_with_incoming_shutdown(incoming, async move { begun.begun().await });
-        // Who does not read never ends its connection.
+        // A node that does not read would keep its connection open.
         tokio::select! {
             served = served => served,
             () = stop.begun_for(SHUTDOWN_GRACE) => Ok(()),
         }
     }
 
-    /// Returns the peer of a request, if it may ask.
+    /// Returns the peer of a request. Returns an error if it is not admitted.
     fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
-        let peer = peer(request)?;
+        let peer = peer_of(request)?;
         match self.members.admit(&peer) {
             Ok(_) => Ok(peer),
             Err(refused) => {
-                debug!(from = %peer, reason = %refused, "somebody is not let in");
+                debug!(from = %peer, reason = %refused, "peer not admitted");
                 Err((&refused).into())
             }
         }
     }
 
     async fn serve_stream(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
-        let mut stream = Stream::new(inbound, self.timeouts.silence);
-        let ended = match self.handshake(peer, &mut stream).await {
-            Ok(mut known) => {
-                let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
-                info!(node = known.connected.name(), reason = %ended, "a node's stream ended");
-                ended
+        let mut stream = NodeStream::new(inbound, self.timeouts.idle);
+        let end = match self.handshake(peer, &mut stream).await {
+            Ok(mut node) => {
+                let Err(end) = self.run_stream(&mut node, &mut stream, &outbound).await;
+                info!(node = node.connection.name(), reason = %end, "node disconnected");
+                end
             }
-            Err(ended) => {
-                debug!(reason = %ended, "a stream ended before it was a node's");
-                ended
+            Err(end) => {
+                debug!(reason = %end, "stream ended before the node was admitted");
+                end
             }
         };
-        if ended.is_garbage() {
-            self.garbage.inc();
+        if end.is_protocol_error() {
+            self.protocol_errors.inc();
         }
-        if let Some(status) = ended.status() {
-            // The node may be gone, or not reading: it is told if that costs nothing.
+        if let Some(status) = end.status() {
+            // The status is optional: the node may be gone, or not read.
             let _ = outbound.try_send(Err(status));
         }
     }
 
-    async fn handshake(&self, peer: Peer, stream: &mut Stream) -> Result<Known, StreamEndError> {
+    async fn handshake(&self, peer: Peer, stream: &mut NodeStream) -> Result<ConnectedNode, StreamEndError> {
         let first =
             timeout(self.timeouts.hello, stream.next()).await.map_err(|_| StreamEndError::NoHello)??;
         let FromNode::Hello { node, build, held } = first else { return Err(StreamEndError::NoHello) };
-        let standing = Membership::new(&self.members, peer, &node)?;
-        Ok(Known { connected: self.nodes.connect(&node, &build, &peer)?, standing, held })
+        let membership = Membership::new(&self.members, peer, &node)?;
+        Ok(ConnectedNode { connection: self.nodes.connect(&node, &build, &peer)?, membership, held })
     }
 
-    async fn drive(
+    async fn run_stream(
         &self,
-        known: &mut Known,
-        stream: &mut Stream,
+        node: &mut ConnectedNode,
+        stream: &mut NodeStream,
         outbound: &Outbound,
     ) -> Result<Infallible, StreamEndError> {
-        let (asker, mut questions) = questions();
-        known.connected.listens(asker);
-        let Known { connected, standing, held } = known;
+        let (explain_client, mut explain_queue) = explain_channel();
+        node.connection.set_explain_client(explain_client);
+        let ConnectedNode { connection, membership, held } = node;
         let mut catalog = self.catalog.clone();
-        warn_if_ahead(&catalog.borrow(), connected.name(), held.as_ref());
+        warn_if_ahead(&catalog.borrow(), connection.name(), held.as_ref());
         let mut session = Session::new(held.take());
-        let mut sending: Option<Sending> = None;
+        let mut sending: Option<BatchSend> = None;
         let mut heartbeat = interval(self.timeouts.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Some(drain) = standing.untold()?
+            if let Some(drain) = membership.pending_drain()?
                 && outbound.try_send(Ok(ToNode::Directive { drain }.write())).is_ok()
             {
-                standing.told(drain);
+                membership.mark_drain_sent(drain);
             }
             if sending.is_none() {
                 let batch = session.next(&catalog.borrow_and_update());
-                sending = batch.map(|batch| send(batch, outbound.clone()));
+                sending = batch.map(|batch| send_batch(batch, outbound.clone()));
             }
             tokio::select! {
                 message = stream.next() => match message? {
-                    FromNode::Listeners(listeners) => self.listeners.learn(connected.name(), listeners),
-                    message => handle_message(message, &mut session, connected, &mut questions)?,
+                    FromNode::Listeners(listeners) => self.listeners.set_node(connection.name(), listeners),
+                    message => handle_message(message, &mut session, connection, &mut explain_queue)?,
                 },
-                // A node that reads so slowly does not answer in time.
-                question = questions.next() => drop(outbound.try_send(Ok(question.write()))),
-                () = finish(&mut sending) => sending = None,
+                // If the queue is full, the node would not respond in time anyway.
+                request = explain_queue.next() => drop(outbound.try_send(Ok(request.write()))),
+                () = wait_sent(&mut sending) => sending = None,
                 changed = catalog.changed() => changed.map_err(|_| StreamEndError::Stopping)?,
-                // A full queue says by itself that we live.
+                // If the queue is full, the node receives other messages.
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
-                () = standing.changed() => {}
+                () = membership.changed() => {}
                 () = outbound.closed() => return Err(StreamEndError::Closed),
-                () = connected.replaced() => return Err(StreamEndError::Replaced),
+                () = connection.replaced() => return Err(StreamEndError::Replaced),
                 () = self.tasks.stop().begun() => return Err(StreamEndError::Stopping),
             }
         }
     }
 }
 
-/// Warns the operator of a node that holds more than the database has.
+/// Logs a warning if a node has a later version than the database, as after a restore from an older backup.
 fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
     let Some(held) = held else { return };
     if let NodePosition::Ahead { last } = catalog.position(held) {
-        let knows = held.version;
+        let node_version = held.version;
         warn!(
             node,
-            knows,
-            last,
-            "the database went back in time, as when an older backup is restored: \
-            the node gets everything anew, what was changed since the backup is lost"
+            node_version,
+            last_known_version = last,
+            "node is ahead of the database, as after the restore of an older backup: changes since the backup are lost, \
+            and the node receives all resources again"
         );
     }
 }
@@ -251,31 +252,31 @@ fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
 fn handle_message(
     message: FromNode,
     session: &mut Session,
-    connected: &Connected,
-    questions: &mut Questions,
+    connection: &NodeConnection,
+    explain_queue: &mut ExplainQueue,
 ) -> Result<(), StreamEndError> {
     match message {
-        FromNode::Hello { .. } => return Err(StreamEndError::SecondHello),
+        FromNode::Hello { .. } => return Err(StreamEndError::RepeatedHello),
         FromNode::Ack(version) => {
             session.ack(version)?;
-            connected.progressed(session);
+            connection.set_progress(session);
         }
         FromNode::Reject { version, resource, reason } => {
-            warn!(node = connected.name(), version, resource, reason, "a node cannot use a resource");
+            warn!(node = connection.name(), version, resource, reason, "node rejected a resource");
             session.reject(resource, &reason);
-            connected.progressed(session);
+            connection.set_progress(session);
         }
         FromNode::Status { connections, requests, draining } => {
-            connected.reported(connections, requests, draining);
+            connection.set_status(connections, requests, draining);
         }
-        FromNode::Health(changed) => connected.sees(changed),
-        FromNode::Explanation(explanation) => questions.answered(*explanation),
+        FromNode::Health(changed) => connection.update_backend_health(changed),
+        FromNode::Explanation(explanation) => explain_queue.complete(*explanation),
         FromNode::Heartbeat | FromNode::Listeners(_) | FromNode::Unknown => {}
     }
     Ok(())
 }
 
-fn send(batch: Batch, outbound: Outbound) -> Sending {
+fn send_batch(batch: Batch, outbound: Outbound) -> BatchSend {
     Box::pin(async move {
         for message in batch.messages() {
             if outbound.send(Ok(message.write())).await.is_err() {
@@ -285,7 +286,7 @@ fn send(batch: Batch, outbound: Outbound) -> Sending {
     })
 }
 
-async fn finish(sending: &mut Option<Sending>) {
+async fn wait_sent(sending: &mut Option<BatchSend>) {
     match sending {
         Some(sending) => sending.await,
         None => std::future::pending().await,
@@ -312,10 +313,10 @@ impl wire::feed_server::Feed for FeedService {
     ) -> Result<Response<wire::ResolveResponse>, Status> {
         self.admit(&request)?;
         let question = Question::try_from(request.into_inner()).map_err(|error| {
-            self.garbage.inc();
+            self.protocol_errors.inc();
             Status::invalid_argument(error.to_string())
         })?;
-        let message = (self.questions)(question).await.unwrap_or_default().into();
+        let message = (self.dns)(question).await.unwrap_or_default().into();
         Ok(Response::new(wire::ResolveResponse { message }))
     }
 
@@ -325,11 +326,11 @@ impl wire::feed_server::Feed for FeedService {
     ) -> Result<Response<wire::CallResponse>, Status> {
         self.admit(&request)?;
         let call = ApiCall::try_from(request.into_inner()).map_err(|error| {
-            self.garbage.inc();
+            self.protocol_errors.inc();
             Status::invalid_argument(error.to_string())
         })?;
-        let reply = timeout(self.timeouts.call, (self.calls)(call)).await;
-        let reply = reply.map_err(|_| Status::deadline_exceeded("the API did not answer in time"))?;
+        let reply = timeout(self.timeouts.call, (self.api)(call)).await;
+        let reply = reply.map_err(|_| Status::deadline_exceeded("the API call took too long"))?;
         Ok(Response::new(reply.into()))
     }
 }

@@ -1,4 +1,5 @@
-//! What one node holds, was told and could not use: one batch at a time, and what changes meanwhile is merged.
+//! The synchronization state of one node's stream: one batch is in flight at a time, and later changes are merged into
+//! the next batch.
 
 use std::collections::BTreeMap;
 
@@ -8,92 +9,95 @@ use webgateway_proto::feed::Held;
 use super::catalog::Catalog;
 use super::diff::{Batch, diff};
 
-/// How many rejects of one node are remembered by name.
+/// The maximum number of rejects of one node that are kept by resource name.
 const MAX_REJECTS: usize = 100;
-/// How much of a reject's reason is kept, in characters.
+/// The maximum length of a reject's reason, in characters. Longer reasons are truncated.
 const MAX_REASON: usize = 300;
 
-/// The state of one node's stream. It holds no resource: a node that is slow costs the same as one that is not.
+/// The state of one node's stream. It contains no resources, so that a slow node needs no more memory than a fast one.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    /// What the next batch starts from; `None` before the first is acknowledged and the node held nothing.
-    told: Option<Held>,
-    greeted: bool,
-    awaited: Option<Held>,
+    /// The position from which the next batch starts; `None` if the node has nothing.
+    base: Option<Held>,
+    has_sent: bool,
+    /// The position after the batch that is not acknowledged yet.
+    in_flight: Option<Held>,
     acked: u64,
-    clean: u64,
+    /// The last version that was acknowledged without rejects.
+    held: u64,
     rejects: BTreeMap<String, String>,
-    unlisted: u64,
+    /// The number of rejects beyond [`MAX_REJECTS`].
+    unlisted_rejects: u64,
 }
 
-/// A message that no well-behaved node sends.
+/// A message violates the protocol of the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ProtocolError {
-    /// An ack for something else than the batch that is out.
+    /// The acknowledged version is not that of the batch in flight.
     #[error("version {0} was acknowledged, which is not the batch that was sent")]
     Ack(u64),
 }
 
 impl Session {
-    /// A node that says it holds this.
+    /// Creates the state of a node that reports `held` as its position.
     #[must_use]
     pub(crate) fn new(held: Option<Held>) -> Self {
-        Self { told: held, ..Self::default() }
+        Self { base: held, ..Self::default() }
     }
 
-    /// The next batch, if the node has answered the last one and there is something to tell. The first one comes
-    /// also when there is not, so that the node learns that it is up to date.
+    /// Returns the next batch, if no batch is in flight and something has changed. The first batch is sent even if nothing
+    /// has changed, so that the node learns that it is up to date.
     pub(crate) fn next(&mut self, catalog: &Catalog) -> Option<Batch> {
-        let news = self.told.as_ref().is_none_or(|told| told.version != catalog.version());
-        if self.awaited.is_some() || (self.greeted && !news) {
+        let is_behind = self.base.as_ref().is_none_or(|base| base.version != catalog.version());
+        if self.in_flight.is_some() || (self.has_sent && !is_behind) {
             return None;
         }
-        let batch = diff(catalog, self.told.as_ref());
-        self.greeted = true;
-        self.awaited = Some(batch.end());
-        self.rejects.retain(|resource, _| !resource.parse().is_ok_and(|name| batch.tells_of(&name)));
+        let batch = diff(catalog, self.base.as_ref());
+        self.has_sent = true;
+        self.in_flight = Some(batch.end());
+        self.rejects.retain(|resource, _| !resource.parse().is_ok_and(|name| batch.affects(&name)));
         if batch.is_full() {
             self.rejects.clear();
-            self.unlisted = 0;
+            self.unlisted_rejects = 0;
         }
         Some(batch)
     }
 
-    /// The node cannot use one resource.
+    /// Records that the node rejected a resource.
     pub(crate) fn reject(&mut self, resource: String, reason: &str) {
         if self.rejects.len() >= MAX_REJECTS && !self.rejects.contains_key(&resource) {
-            self.unlisted += 1;
+            self.unlisted_rejects += 1;
             return;
         }
         self.rejects.insert(resource, reason.chars().take(MAX_REASON).collect());
     }
 
-    /// The node has answered the batch that ended with `version`.
+    /// Records that the node acknowledged the batch in flight, which ended with `version`.
     pub(crate) fn ack(&mut self, version: u64) -> Result<(), ProtocolError> {
-        let Some(held) = self.awaited.take_if(|held| held.version == version) else {
+        let Some(held) = self.in_flight.take_if(|held| held.version == version) else {
             return Err(ProtocolError::Ack(version));
         };
-        self.told = Some(held);
+        self.base = Some(held);
         self.acked = version;
-        if self.rejects.is_empty() && self.unlisted == 0 {
-            self.clean = version;
+        if self.rejects.is_empty() && self.unlisted_rejects == 0 {
+            self.held = version;
         }
         Ok(())
     }
 
-    /// The last version the node answered, whether or not it could use all of it.
+    /// Returns the last version that the node acknowledged, with or without rejects.
     #[must_use]
     pub(crate) fn acked(&self) -> u64 {
         self.acked
     }
 
-    /// The last version the node holds whole.
+    /// Returns the last version that the node acknowledged without rejects.
     #[must_use]
     pub(crate) fn held(&self) -> u64 {
-        self.clean
+        self.held
     }
 
-    /// What the node cannot use, by resource, and why.
+    /// Returns the reasons of the node's rejects, by resource name.
     #[must_use]
     pub(crate) fn rejects(&self) -> &BTreeMap<String, String> {
         &self.rejects

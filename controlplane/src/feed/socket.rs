@@ -1,4 +1,4 @@
-//! The unix socket the nodes come to.
+//! The unix socket for local nodes.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -11,35 +11,35 @@ use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 use webgateway_process::accept::Listener;
 
-/// Readable and writable by the gateway's user and group alone.
+/// The file mode: readable and writable only by the gateway's user and group.
 const MODE: u32 = 0o660;
 
-/// A listening socket. Its file is removed when it is dropped.
+/// A listening unix socket. Its file is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct FeedSocket {
     listener: UnixListener,
-    /// None if systemd holds the socket, and so keeps the file.
+    /// The socket's file; `None` if systemd passed the socket and owns the file.
     _file: Option<SocketFile>,
 }
 
-/// Why the nodes' socket cannot be had.
+/// The unix socket cannot be opened.
 #[derive(Debug, Error)]
 pub enum FeedSocketError {
-    /// Its directory does not exist.
+    /// The socket's directory does not exist.
     #[error("`[feed] listen`: the directory {} does not exist: create it or name another path", .0.display())]
     NoDirectory(PathBuf),
-    /// Another process serves it.
+    /// Another process listens on the socket.
     #[error("`[feed] listen`: another process listens on {}: stop it or name another path", .0.display())]
     Taken(PathBuf),
-    /// A file that is no socket is in the way; it is left alone.
+    /// The path is a file that is not a socket. The file is left unchanged.
     #[error("`[feed] listen`: {} exists and is not a socket: remove it or name another path", .0.display())]
     NotASocket(PathBuf),
-    /// Anything else.
+    /// An operation of the system failed.
     #[error("`[feed] listen`: cannot listen on {}: {source}", path.display())]
     Io {
         /// The socket's path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -48,7 +48,7 @@ pub enum FeedSocketError {
 struct SocketFile(PathBuf);
 
 impl FeedSocket {
-    /// Listens on `path`. The socket of a process that died is replaced, that of one that lives is not.
+    /// Listens on `path`. A stale socket of a dead process is replaced. Returns an error if a process listens on it.
     pub(crate) fn bind(path: &Path) -> Result<Self, FeedSocketError> {
         let fail = |source| FeedSocketError::Io { path: path.to_owned(), source };
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
@@ -62,7 +62,7 @@ impl FeedSocket {
         Ok(Self { listener, _file: Some(file) })
     }
 
-    /// Listens on the socket `feed` that systemd passes.
+    /// Listens on the socket `feed` that systemd passed.
     pub(crate) fn inherit(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         Ok(Self { listener: UnixListener::from_std(listener)?, _file: None })
     }
@@ -98,7 +98,7 @@ fn remove_stale(path: &Path) -> Result<(), FeedSocketError> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A file that is gone already is as good.
+        // The file may have been removed already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn replaces_a_dead_socket_and_spares_everything_else() {
+    async fn a_stale_socket_is_replaced_and_other_files_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("feed.sock");
         let first = FeedSocket::bind(&path).unwrap();
@@ -116,7 +116,7 @@ mod tests {
         let taken = FeedSocket::bind(&path).unwrap_err();
         assert!(matches!(taken, FeedSocketError::Taken(_)), "{taken}");
         drop(first);
-        assert!(!path.exists(), "the file goes with its socket");
+        assert!(!path.exists(), "the file is removed with its socket");
 
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "left behind, as by a crash");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_the_missing_directory_and_the_key() {
+    async fn the_error_names_the_missing_directory_and_the_key() {
         let dir = tempfile::tempdir().unwrap();
         let error = FeedSocket::bind(&dir.path().join("none/feed.sock")).unwrap_err().to_string();
         assert!(error.contains("[feed] listen") && error.contains("none does not exist"), "{error}");

@@ -1,7 +1,7 @@
-//! The key store `directory`: a file for each key id, named by it, read anew for every use.
+//! The key store `directory`: one file for each key id, with that name, which is read for every use.
 //!
-//! A file may be a link to a regular file anywhere, as orchestrators make them: a key id is no path, so that links are
-//! the operator's alone.
+//! A file may be a symbolic link to a regular file anywhere, as orchestrators create them. This is safe because a key id
+//! cannot be a path, so that only the operator creates links.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,18 +20,18 @@ use super::error::{MAX_KEY, UnusableKeyError};
 #[derive(Debug, Clone)]
 pub(super) struct Directory {
     directory: PathBuf,
-    /// The entries last told of as skipped, by key id: not each use of a list tells of them again.
-    told: Arc<Mutex<HashMap<KeyId, Vec<SkippedKey>>>>,
+    /// The skipped entries that were logged last, by key id, so that they are not logged for every use.
+    logged: Arc<Mutex<HashMap<KeyId, Vec<SkippedKey>>>>,
 }
 
 impl Directory {
-    /// Keys in `directory`, which must exist.
+    /// Opens a directory, which must exist.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         std::fs::read_dir(&directory)?;
-        Ok(Self { directory, told: Arc::default() })
+        Ok(Self { directory, logged: Arc::default() })
     }
 
-    /// The keys of this name; `None` if there is none.
+    /// Returns the public keys of a key id; `None` if there is no such file.
     pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let (store, id) = (self.clone(), id.clone());
         let read = spawn_blocking(move || store.read(&id)).await;
@@ -40,7 +40,7 @@ impl Directory {
 
     fn read(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let path = self.directory.join(id.as_str());
-        // Looked at before it is opened: opening a pipe waits.
+        // Checked before it is opened, because opening a pipe blocks.
         match path.metadata() {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Err(UnusableKeyError::NotAFile),
@@ -53,24 +53,24 @@ impl Directory {
             return Err(UnusableKeyError::TooLarge);
         }
         let keys = PublicKeys::read(&text)?;
-        self.tell_skipped(id, keys.skipped());
+        self.log_skipped(id, keys.skipped());
         Ok(Some(keys))
     }
 
-    /// Logs the entries that cannot be used, when they are other ones than before.
-    fn tell_skipped(&self, id: &KeyId, skipped: &[SkippedKey]) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = told.get(id).map_or(&[][..], Vec::as_slice);
+    /// Logs the entries that cannot be used, if they have changed since the last time.
+    fn log_skipped(&self, id: &KeyId, skipped: &[SkippedKey]) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = logged.get(id).map_or(&[][..], Vec::as_slice);
         if known == skipped {
             return;
         }
         for skipped in skipped {
-            warn!(key = %id, %skipped, "a public key is skipped");
+            warn!(key = %id, %skipped, "public key skipped");
         }
         if skipped.is_empty() {
-            told.remove(id);
+            logged.remove(id);
         } else {
-            told.insert(id.clone(), skipped.to_vec());
+            logged.insert(id.clone(), skipped.to_vec());
         }
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_regular_files_and_links_to_them_are_keys() {
+    fn only_regular_files_and_links_to_them_are_read() {
         let outer = TempDir::new().unwrap();
         let dir = outer.path().join("keys");
         fs::create_dir_all(dir.join("folder")).unwrap();
@@ -100,7 +100,7 @@ mod tests {
         fs::write(dir.join("two"), format!("{}{}", key.to_pem(), next.to_pem())).unwrap();
         symlink("user1.pub", dir.join("inside")).unwrap();
         symlink(outer.path().join("secret"), dir.join("outside")).unwrap();
-        // As Kubernetes lays out a volume.
+        // The layout of a Kubernetes volume.
         fs::create_dir(dir.join("..2026_11_26")).unwrap();
         fs::write(dir.join("..2026_11_26/mounted.pub"), key.to_pem()).unwrap();
         symlink("..2026_11_26", dir.join("..data")).unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_entry_does_not_take_the_others_away_and_is_told_of_once() {
+    fn an_unusable_entry_is_skipped_and_logged_once() {
         let dir = TempDir::new().unwrap();
         let key = PrivateKey::from_seed(&[1; 32]).public();
         let store = Directory::open(dir.path().to_owned()).unwrap();
@@ -138,13 +138,13 @@ mod tests {
             fs::write(dir.path().join("user1.pub"), format!("{more}\n{}", key.to_pem())).unwrap();
             let read = store.read(&id).unwrap().unwrap();
             assert_eq!(read.iter().collect::<Vec<_>>(), [&key], "{more}");
-            store.told.lock().unwrap().get(&id).map_or(0, Vec::len)
+            store.logged.lock().unwrap().get(&id).map_or(0, Vec::len)
         };
         assert_eq!((with("nonsense!"), with("nonsense!\nmore!"), with("# fine")), (1, 2, 0));
     }
 
     #[test]
-    fn a_missing_directory_is_said_at_once() {
+    fn a_missing_directory_is_an_error() {
         assert!(Directory::open("/nonexistent/keys".into()).is_err());
     }
 }

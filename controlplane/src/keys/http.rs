@@ -1,4 +1,5 @@
-//! The key store `http`: each key is asked for once in a while, and an earlier answer serves while the server is away.
+//! The key store `http`: keys are fetched from a server and cached. Cached keys are used while the server is
+//! unavailable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,43 +26,43 @@ use super::error::{KeyServerError, MAX_KEY, REQUEST_TIMEOUT, UnusableKeyError};
 use crate::clock::Clock;
 use crate::config::KeyUri;
 
-/// The most names that are remembered, with a key or without.
+/// The maximum number of cached key ids, with or without keys.
 const CAPACITY: u64 = 100_000;
-/// The most requests under way at once: anybody may name a key.
-const CONCURRENT: usize = 32;
-/// A name without a key is asked about again after this, or sooner if keys are.
-const ABSENT: Duration = Duration::from_secs(10);
-/// A server that failed is asked again after this.
-const PAUSE: Duration = Duration::from_secs(2);
-/// For how long an earlier answer serves while the server is away.
-const STALE: Duration = Duration::from_secs(24 * 3600);
-/// An answer younger than this is not doubted.
-const YOUNG: Duration = Duration::from_secs(5);
+/// The maximum number of concurrent requests. It bounds what unauthenticated callers can cause by naming key ids.
+const MAX_CONCURRENT_REQUESTS: usize = 32;
+/// The maximum time for which the absence of a key is cached. It is shorter if the TTL of keys is.
+const ABSENT_TTL: Duration = Duration::from_secs(10);
+/// The delay before the next request after a failed one.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// The maximum age of cached keys that are used while the server is unavailable.
+const MAX_STALE_AGE: Duration = Duration::from_secs(24 * 3600);
+/// The minimum age of a cached response that [`KeyServer::refresh`] fetches again.
+const MIN_REFRESH_AGE: Duration = Duration::from_secs(5);
 
-/// A server of public keys. Clones share what they know.
+/// A client of a server of public keys. Clones share the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyServer {
     uri: KeyUri,
     ttl: Duration,
     client: Client<HttpsConnector<ProxyConnector<HttpConnector>>, Empty<Bytes>>,
-    /// The answers so far; it also keeps two callers from asking about one name at a time.
-    known: Cache<KeyId, Known>,
-    turns: Arc<Semaphore>,
+    /// The responses by key id. It also merges concurrent requests for one key id.
+    cache: Cache<KeyId, CachedResponse>,
+    permits: Arc<Semaphore>,
     clock: Clock,
 }
 
-/// The last answer about a name.
+/// The cached response for a key id.
 #[derive(Debug, Clone)]
-struct Known {
-    answer: Answer,
-    /// When the server last said so.
-    said: OffsetDateTime,
-    /// Until when it is not asked again.
-    until: OffsetDateTime,
+struct CachedResponse {
+    response: KeyResponse,
+    /// The time at which the server last confirmed the response.
+    confirmed_at: OffsetDateTime,
+    /// The time from which the next use fetches it again.
+    refresh_at: OffsetDateTime,
 }
 
 #[derive(Debug, Clone)]
-enum Answer {
+enum KeyResponse {
     Keys(PublicKeys),
     Absent,
     Invalid(InvalidKeysError),
@@ -70,7 +71,7 @@ enum Answer {
 }
 
 impl KeyServer {
-    /// Asks at `uri`; an answer is good for `ttl`.
+    /// Creates a client of the server at `uri`. Keys are cached for `ttl`.
     pub(crate) fn new(uri: KeyUri, ttl: Duration, clock: Clock) -> Result<Self, rustls::Error> {
         let connector = HttpsConnectorBuilder::new().try_with_platform_verifier()?;
         let mut tcp = HttpConnector::new();
@@ -78,85 +79,109 @@ impl KeyServer {
         let tcp = ProxyConnector::from_env(tcp);
         let connector = connector.https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        let known = Cache::new(CAPACITY);
-        Ok(Self { uri, ttl, client, known, turns: Arc::new(Semaphore::new(CONCURRENT)), clock })
+        let cache = Cache::new(CAPACITY);
+        Ok(Self {
+            uri,
+            ttl,
+            client,
+            cache,
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS)),
+            clock,
+        })
     }
 
-    /// The keys of this name; `None` if there are none.
+    /// Returns the public keys of a key id; `None` if there are none.
     pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let now = self.clock.now();
-        self.ask(id, |known| known.until <= now).await.read()
+        self.get(id, |cached| cached.refresh_at <= now).await.read()
     }
 
-    /// The keys of this name, if they are other ones than were known: asked for anew unless they came just now.
-    pub(super) async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
+    /// Fetches the keys of a key id again, unless the cached response is younger than [`MIN_REFRESH_AGE`] or absent.
+    /// Returns `None` if nothing was fetched or there are no keys.
+    pub(super) async fn refresh(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let now = self.clock.now();
-        let is_old = |known: &Known| known.said + YOUNG <= now && !matches!(known.answer, Answer::Failed(_));
-        if self.known.get(id).await.is_some_and(|known| is_old(&known)) {
-            return self.ask(id, is_old).await.read();
+        let is_old = |cached: &CachedResponse| {
+            cached.confirmed_at + MIN_REFRESH_AGE <= now && !matches!(cached.response, KeyResponse::Failed(_))
+        };
+        if self.cache.get(id).await.is_some_and(|cached| is_old(&cached)) {
+            return self.get(id, is_old).await.read();
         }
         Ok(None)
     }
 
-    async fn ask(&self, id: &KeyId, again: impl FnMut(&Known) -> bool + Send) -> Known {
-        let earlier = self.known.get(id).await;
-        let entry = self.known.entry(id.clone());
-        entry.or_insert_with_if(self.learn(id, earlier), again).await.into_value()
+    async fn get(
+        &self,
+        id: &KeyId,
+        is_outdated: impl FnMut(&CachedResponse) -> bool + Send,
+    ) -> CachedResponse {
+        let cached = self.cache.get(id).await;
+        let entry = self.cache.entry(id.clone());
+        entry.or_insert_with_if(self.request(id, cached), is_outdated).await.into_value()
     }
 
-    async fn learn(&self, id: &KeyId, earlier: Option<Known>) -> Known {
-        let answer = timeout(REQUEST_TIMEOUT, self.fetch(id)).await.unwrap_or(Err(KeyServerError::Late));
+    async fn request(&self, id: &KeyId, cached: Option<CachedResponse>) -> CachedResponse {
+        let response = timeout(REQUEST_TIMEOUT, self.fetch(id)).await.unwrap_or(Err(KeyServerError::Timeout));
         let now = self.clock.now();
-        match answer {
-            Ok(answer) => {
-                let ttl = if matches!(answer, Answer::Keys(_)) { self.ttl } else { self.ttl.min(ABSENT) };
-                Known { answer, said: now, until: now + ttl }
+        match response {
+            Ok(response) => {
+                let ttl = if matches!(response, KeyResponse::Keys(_)) {
+                    self.ttl
+                } else {
+                    self.ttl.min(ABSENT_TTL)
+                };
+                CachedResponse { response, confirmed_at: now, refresh_at: now + ttl }
             }
             Err(error) => {
-                warn!(key = %id, %error, "the key server gives no answer");
-                let serves =
-                    |known: &Known| matches!(known.answer, Answer::Keys(_)) && now - known.said < STALE;
-                match earlier.filter(serves) {
-                    Some(earlier) => Known { until: now + PAUSE, ..earlier },
-                    None => Known { answer: Answer::Failed(Arc::new(error)), said: now, until: now + PAUSE },
+                warn!(key = %id, %error, "key server request failed");
+                let is_usable = |cached: &CachedResponse| {
+                    matches!(cached.response, KeyResponse::Keys(_))
+                        && now - cached.confirmed_at < MAX_STALE_AGE
+                };
+                match cached.filter(is_usable) {
+                    Some(cached) => CachedResponse { refresh_at: now + RETRY_DELAY, ..cached },
+                    None => CachedResponse {
+                        response: KeyResponse::Failed(Arc::new(error)),
+                        confirmed_at: now,
+                        refresh_at: now + RETRY_DELAY,
+                    },
                 }
             }
         }
     }
 
-    async fn fetch(&self, id: &KeyId) -> Result<Answer, KeyServerError> {
-        let _turn = self.turns.acquire().await.map_err(|_| KeyServerError::Late)?;
+    async fn fetch(&self, id: &KeyId) -> Result<KeyResponse, KeyServerError> {
+        let _permit = self.permits.acquire().await.map_err(|_| KeyServerError::Timeout)?;
         let unreachable = |text: String| KeyServerError::Unreachable(text);
         let request = Request::get(self.uri.of(id)).header(ACCEPT, HeaderValue::from_static("*/*"));
         let request = request.body(Empty::new()).map_err(|e| unreachable(e.to_string()))?;
-        let answer = self.client.request(request).await.map_err(|e| unreachable(describe_error(&e)))?;
-        match answer.status() {
+        let response = self.client.request(request).await.map_err(|e| unreachable(describe_error(&e)))?;
+        match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Absent),
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(KeyResponse::Absent),
             status => return Err(KeyServerError::Status(status)),
         }
         let limit = usize::try_from(MAX_KEY).unwrap_or(usize::MAX);
-        let body = match Limited::new(answer.into_body(), limit).collect().await {
+        let body = match Limited::new(response.into_body(), limit).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Ok(Answer::TooLarge),
+            Err(error) if error.is::<LengthLimitError>() => return Ok(KeyResponse::TooLarge),
             Err(error) => return Err(unreachable(describe_error(&*error))),
         };
         let keys = PublicKeys::read(&body);
         for skipped in keys.iter().flat_map(PublicKeys::skipped) {
-            warn!(key = %id, %skipped, "a public key is skipped");
+            warn!(key = %id, %skipped, "public key skipped");
         }
-        Ok(keys.map_or_else(Answer::Invalid, Answer::Keys))
+        Ok(keys.map_or_else(KeyResponse::Invalid, KeyResponse::Keys))
     }
 }
 
-impl Known {
+impl CachedResponse {
     fn read(self) -> Result<Option<PublicKeys>, UnusableKeyError> {
-        match self.answer {
-            Answer::Keys(keys) => Ok(Some(keys)),
-            Answer::Absent => Ok(None),
-            Answer::Invalid(error) => Err(error.into()),
-            Answer::TooLarge => Err(UnusableKeyError::TooLarge),
-            Answer::Failed(error) => Err(UnusableKeyError::Away(error)),
+        match self.response {
+            KeyResponse::Keys(keys) => Ok(Some(keys)),
+            KeyResponse::Absent => Ok(None),
+            KeyResponse::Invalid(error) => Err(error.into()),
+            KeyResponse::TooLarge => Err(UnusableKeyError::TooLarge),
+            KeyResponse::Failed(error) => Err(UnusableKeyError::ServerUnavailable(error)),
         }
     }
 }

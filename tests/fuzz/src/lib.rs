@@ -11,7 +11,7 @@ pub type Target = (&'static str, fn(&[u8]));
 ///
 /// # Panics
 ///
-/// Panics if a property does not hold, after it has named the file; and if a corpus is empty or cannot be read.
+/// Panics if a property does not hold, after printing the file, and if a corpus is empty or cannot be read.
 pub fn replay(targets: &[Target]) {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora");
     for (name, run) in targets {

@@ -1,4 +1,4 @@
-//! The fuzzer: `make fuzz` builds it, and says by `WEBGATEWAY_FUZZ` which target it runs.
+//! The fuzzer of `make fuzz`; the environment variable `WEBGATEWAY_FUZZ` names the target.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -19,12 +19,16 @@ mod targets {
         crates.into_iter().flatten()
     }
 
-    /// The target that was asked for.
+    /// The target named by `WEBGATEWAY_FUZZ`.
     static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
-        let asked = std::env::var("WEBGATEWAY_FUZZ").unwrap_or_default();
-        let found = all().find(|(name, _)| *name == asked);
+        let wanted = std::env::var("WEBGATEWAY_FUZZ").unwrap_or_default();
+        let found = all().find(|(name, _)| *name == wanted);
         let names: Vec<&str> = all().map(|(name, _)| *name).collect();
-        assert!(found.is_some(), "`{asked}` is no target: one of {} is needed", names.join(", "));
+        assert!(
+            found.is_some(),
+            "there is no target `{wanted}`; set WEBGATEWAY_FUZZ to one of {}",
+            names.join(", ")
+        );
         found.map_or(|_: &[u8]| {}, |(_, run)| *run)
     });
 
@@ -33,6 +37,6 @@ mod targets {
 
 #[cfg(not(fuzzing))]
 fn main() {
-    eprintln!("this is built without the engine: run `make fuzz TARGET=hello`");
+    eprintln!("the fuzzing engine is not built in: run `make fuzz TARGET=hello`");
     std::process::exit(2);
 }

@@ -1,4 +1,4 @@
-//! Code blocks: a tag after the language says how each is tested.
+//! Code blocks of documents: a tag after the language says how each is tested.
 
 use std::fs;
 use std::process::Command;
@@ -8,22 +8,22 @@ use webgateway_tests::document::{Block, Document, root};
 
 /// The tags of blocks of commands, and what each means.
 const COMMANDS: &[(&str, &str)] = &[
-    ("run", "run in a story, `tests/tests/stories/documents.rs`, against a real gateway"),
-    ("until-interrupted", "started there, and ended by Ctrl-C once it has printed something"),
-    ("dev", "run in the story of `make dev`, `tests/tests/stories/tour.rs`"),
+    ("run", "run in a scenario, `tests/tests/scenarios/documents.rs`, against a real gateway"),
+    ("until-interrupted", "started there, and stopped by Ctrl-C once it has printed something"),
+    ("dev", "run in the scenario of `make dev`, `tests/tests/scenarios/make_dev.rs`"),
     ("make", "targets of the Makefile: `make -n` knows them"),
     ("cargo", "packages, tests and examples that exist"),
     ("real-machine", "not run: it changes the machine, or needs more than one; its syntax is checked"),
 ];
 
-/// The tags of configurations; the story checks them with `--check`.
+/// The tags of configurations, which a scenario checks with `--check`.
 const CONFIGURATIONS: &[&str] = &["controlplane", "dataplane"];
 
-/// Returns what is wrong with the blocks and commands of a document.
+/// Returns the errors in the blocks and commands of a document.
 pub(crate) fn findings(document: &Document) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for block in document.blocks()? {
-        findings.extend(wrong(&block)?.map(|wrong| format!("line {}: {wrong}", block.line)));
+        findings.extend(error_in(&block)?.map(|wrong| format!("line {}: {wrong}", block.line)));
     }
     for span in document.spans().iter().skip(1).step_by(2) {
         findings.extend(unknown_command(span)?);
@@ -31,7 +31,7 @@ pub(crate) fn findings(document: &Document) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-fn wrong(block: &Block) -> Result<Option<String>> {
+fn error_in(block: &Block) -> Result<Option<String>> {
     let is_plain = block.language.is_empty();
     Ok(match block.language.as_str() {
         "sh" if !COMMANDS.iter().any(|(tag, _)| *tag == block.tag) => {
@@ -61,23 +61,23 @@ fn join(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns what bash says about a script that it cannot parse.
+/// Returns bash's error if it cannot parse a script.
 fn syntax(script: &str) -> Result<Option<String>> {
-    complaint(Command::new("bash").args(["-n", "-c", script]))
+    stderr_of_failure(Command::new("bash").args(["-n", "-c", script]))
 }
 
-/// Returns what a command says if it fails.
-fn complaint(command: &mut Command) -> Result<Option<String>> {
+/// Returns the stderr of a command if it fails.
+fn stderr_of_failure(command: &mut Command) -> Result<Option<String>> {
     let output = command.current_dir(root()).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok((!output.status.success()).then_some(said))
 }
 
-/// Returns a complaint about a `make` or `cargo` command that names what does not exist.
+/// Returns an error if a `make` or `cargo` command names a target or package that does not exist.
 fn unknown_command(command: &str) -> Result<Option<String>> {
     let command = command.split(" #").next().unwrap_or_default().trim();
     if let Some(targets) = command.strip_prefix("make ") {
-        let said = complaint(Command::new("bash").args(["-c", &format!("make -n {targets}")]))?;
+        let said = stderr_of_failure(Command::new("bash").args(["-c", &format!("make -n {targets}")]))?;
         return Ok(said.map(|said| format!("`{command}`: {said}")));
     }
     let words: Vec<&str> = command.split_whitespace().collect();
@@ -136,7 +136,7 @@ mod tests {
             "`make build`",
             "```sh make\nmake sim SIM=\"--nodes 1\" # so\n```",
             "`cargo test -p gwctl`",
-            "```sh cargo\ncargo test -p webgateway-tests --test stories -- x\n```",
+            "```sh cargo\ncargo test -p webgateway-tests --test scenarios -- x\n```",
         ] {
             assert_eq!(found(good), 0, "{good}");
         }

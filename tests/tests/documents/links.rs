@@ -1,11 +1,11 @@
-//! Links: a relative one leads to a file, and to a heading of it if it has an anchor.
+//! Links in documents: the target of a relative link exists, and so does the heading of its anchor.
 
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 use webgateway_tests::document::{Document, root};
 
-/// Returns the links of a document that lead nowhere.
+/// Returns the broken links of a document.
 pub(crate) fn findings(document: &Document) -> Result<Vec<String>> {
     let links = document.links();
     links.iter().filter_map(|link| broken(document, link).transpose()).collect()
@@ -19,7 +19,7 @@ fn broken(document: &Document, link: &str) -> Result<Option<String>> {
     let folder = Path::new(&document.path).parent().unwrap_or(Path::new(""));
     let target = if path.is_empty() { PathBuf::from(&document.path) } else { normal(&folder.join(path)) };
     if !path.is_empty() && !root().join(&target).exists() {
-        return Ok(Some(format!("`{link}` leads to {}, which does not exist", target.display())));
+        return Ok(Some(format!("`{link}`: {} does not exist", target.display())));
     }
     let Some(anchor) = anchor else { return Ok(None) };
     let anchors = match path {

@@ -1,4 +1,4 @@
-//! The documents as a test: they name what exists, and every command in them is tested or says why it is not.
+//! Tests of the documents: the names in them exist, and every command is tested or says why it is not.
 
 mod blocks;
 mod links;
@@ -9,14 +9,14 @@ use std::fs;
 use anyhow::Result;
 use webgateway_tests::document::{Document, root};
 
-/// The longest that documents may be which are to be read in one go, in lines.
-const LONGEST: [(&str, usize); 3] = [("README.md", 200), ("ARCHITECTURE.md", 150), ("SECURITY.md", 100)];
+/// The maximum lengths of short documents, in lines.
+const MAX_LINES: [(&str, usize); 3] = [("README.md", 200), ("ARCHITECTURE.md", 150), ("SECURITY.md", 100)];
 
 const INDEX: &str = "docs/README.md";
-/// The documents that the index does not name: the one that leads to it, and itself.
+/// The documents that the index does not link: the README, which links the index, and the index itself.
 const NOT_INDEXED: [&str; 2] = ["README.md", INDEX];
 
-/// Returns what is found in all documents.
+/// Returns the findings in all documents.
 fn found(find: impl Fn(&Document) -> Result<Vec<String>>) -> Result<String> {
     let mut findings = String::new();
     for document in Document::all()? {
@@ -38,7 +38,7 @@ fn every_command_says_how_it_is_tested() {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_targets() {
     assert_eq!(found(links::findings).unwrap(), "");
 }
 
@@ -58,7 +58,7 @@ fn the_index_has_every_document() {
     }
 }
 
-/// `gwctl --help` is the source, as its snapshot has it.
+/// Compares with the snapshot of `gwctl --help`.
 #[test]
 fn exit_codes_are_those_of_the_help() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
@@ -73,7 +73,7 @@ fn exit_codes_are_those_of_the_help() {
 
 #[test]
 fn short_documents_stay_short() {
-    for (path, longest) in LONGEST {
+    for (path, longest) in MAX_LINES {
         let lines = Document::read(path).unwrap().lines();
         assert!(lines <= longest, "{path} has {lines} lines, at most {longest} are allowed");
     }

@@ -1,17 +1,17 @@
-//! Names in code spans: paths of the project exist, and so do types and functions in the files they are said to be in.
+//! Names in code spans of documents: paths exist, and files contain the names that the text places in them.
 
 use std::fs;
 
 use webgateway_tests::document::{Document, root};
 
-/// The top folders: a code span that begins with one of them is a path.
+/// The top folders; a code span that begins with one of them is a path.
 const FOLDERS: [&str; 8] =
     ["proto/", "controlplane/", "dataplane/", "gwctl/", "tests/", "deploy/", "docs/", ".ci/"];
 
-/// The words between a name and the file that it is in.
+/// The words between a name and its file.
 const BETWEEN: [&str; 4] = [" in ", " (", " of ", " from "];
 
-/// Returns what a document names that does not exist.
+/// Returns the names in a document that do not exist.
 pub(crate) fn findings(document: &Document) -> Vec<String> {
     let spans = document.spans();
     let code: Vec<&str> = spans.iter().skip(1).step_by(2).map(String::as_str).collect();
@@ -30,7 +30,7 @@ fn is_path(span: &str) -> bool {
     FOLDERS.iter().any(|folder| span.starts_with(folder)) && !span.contains(char::is_whitespace)
 }
 
-/// Returns whether a path exists; a `*` in its last part stands for anything.
+/// Returns true if a path exists; a `*` in the last part matches any text.
 fn exists(path: &str) -> bool {
     let Some((before, after)) = path.split_once('*') else { return root().join(path).exists() };
     let (folder, start) = before.rsplit_once('/').unwrap_or(("", before));
@@ -45,7 +45,7 @@ fn is_name(span: &str) -> bool {
     span.split("::").all(is_word)
 }
 
-/// Returns whether each part of a name is a word of the file.
+/// Returns true if each part of a name is a word of the file.
 fn is_in(name: &str, file: &str) -> bool {
     let source = fs::read_to_string(root().join(file)).unwrap_or_default();
     let words: Vec<&str> = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();

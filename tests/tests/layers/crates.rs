@@ -1,14 +1,14 @@
-//! The modules of each crate, and what a path in one of them leads to.
+//! The modules of each crate, and the resolution of paths in them.
 
 use std::collections::BTreeMap;
 
 use crate::outline::{GLOB, Import, Outline};
 use crate::source::Source;
 
-/// The name of a crate's root among its modules.
+/// The name of the crate root among the modules.
 pub(crate) const ROOT: &str = "";
 
-/// A folder with a `lib.rs` or `main.rs`, and the modules below it, without those that hold nothing but tests.
+/// A folder with a `lib.rs` or `main.rs`, and the modules descendants_are_recognised it, except test modules.
 #[derive(Debug)]
 pub(crate) struct Crate {
     /// The folder, from the root of the tree.
@@ -17,12 +17,12 @@ pub(crate) struct Crate {
     pub(crate) modules: BTreeMap<String, Outline>,
 }
 
-/// The module or item that a path leads to.
+/// The target of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
-    /// The module itself.
+    /// A module.
     Module(&'a str),
-    /// Something that the module defines.
+    /// An item that the module defines.
     Item(&'a str),
 }
 
@@ -42,12 +42,12 @@ pub(crate) fn crates(sources: &[Source]) -> Vec<Crate> {
     roots.iter().map(of).collect()
 }
 
-/// Returns the module around `module`; the root is its own.
+/// Returns the parent of `module`; the root is its own parent.
 pub(crate) fn parent(module: &str) -> &str {
     module.rsplit_once("::").map_or(ROOT, |(parent, _)| parent)
 }
 
-/// Returns true if the module stands somewhere below `ancestor`.
+/// Returns true if the module is a descendant of `ancestor`.
 pub(crate) fn is_below(module: &str, ancestor: &str) -> bool {
     let rest = if ancestor == ROOT { Some(module) } else { module.strip_prefix(ancestor) };
     rest.is_some_and(|rest| rest.starts_with("::") || ancestor == ROOT && !rest.is_empty())
@@ -74,7 +74,7 @@ impl Crate {
         Self { src: src.to_owned(), modules }
     }
 
-    /// Returns the targets of a path in the code of `module`: none if it leads out of the crate, two if a name
+    /// Returns the targets of a path in the code of `module`: none if it is outside the crate, two if a name
     /// is both a module and an item.
     pub(crate) fn resolve(&self, module: &str, path: &[String]) -> Vec<Target<'_>> {
         self.start(module, path, &mut Vec::new())
@@ -91,15 +91,15 @@ impl Crate {
             "crate" => self.inside(ROOT, rest, seen),
             "self" => self.inside(module, rest, seen),
             "super" => self.inside(parent(module), rest, seen),
-            name => match self.named(module, name, false, seen) {
-                Some(found) => self.go_on(found, rest, seen),
-                None if self.is_called(name) => self.inside(ROOT, rest, seen),
+            name => match self.resolve_name(module, name, false, seen) {
+                Some(found) => self.resolve_rest(found, rest, seen),
+                None if self.is_library_name(name) => self.inside(ROOT, rest, seen),
                 None => Vec::new(),
             },
         }
     }
 
-    /// Follows the path from within `module`. What the module does not name is an item that a macro made.
+    /// Follows the path from within `module`. An unknown name counts as an item that a macro defines.
     fn inside<'a>(
         &'a self,
         module: &str,
@@ -111,13 +111,13 @@ impl Crate {
         if head == "super" {
             return self.inside(parent(module), rest, seen);
         }
-        match self.named(module, head, true, seen) {
-            Some(found) => self.go_on(found, rest, seen),
+        match self.resolve_name(module, head, true, seen) {
+            Some(found) => self.resolve_rest(found, rest, seen),
             None => vec![Target::Item(module)],
         }
     }
 
-    fn go_on<'a>(
+    fn resolve_rest<'a>(
         &'a self,
         found: Vec<Target<'a>>,
         rest: &[String],
@@ -135,7 +135,7 @@ impl Crate {
 
     /// Returns the targets of a name in `module`: `None` if it has no such name, no targets if the name comes
     /// from another crate.
-    fn named<'a>(
+    fn resolve_name<'a>(
         &'a self,
         module: &str,
         name: &str,
@@ -156,7 +156,7 @@ impl Crate {
             let named = if import.name == name {
                 Some(self.start(module, &import.path, seen))
             } else if import.name == GLOB {
-                self.named_by_glob(module, &import.path, name, seen)
+                self.resolve_glob(module, &import.path, name, seen)
             } else {
                 None
             };
@@ -166,7 +166,7 @@ impl Crate {
         found
     }
 
-    fn named_by_glob<'a>(
+    fn resolve_glob<'a>(
         &'a self,
         module: &str,
         glob: &[String],
@@ -175,13 +175,13 @@ impl Crate {
     ) -> Option<Vec<Target<'a>>> {
         let opened = self.start(module, glob, seen);
         opened.into_iter().find_map(|target| match target {
-            Target::Module(opened) => self.named(opened, name, true, seen),
+            Target::Module(opened) => self.resolve_name(opened, name, true, seen),
             Target::Item(_) => None,
         })
     }
 
-    /// Returns true if this is the name by which a package's program imports its library.
-    fn is_called(&self, name: &str) -> bool {
+    /// Returns true if a package's binary imports its library by this name.
+    fn is_library_name(&self, name: &str) -> bool {
         let package = self.src.trim_end_matches("/src").rsplit('/').next().unwrap_or_default();
         name == package || name.strip_prefix("webgateway_") == Some(package)
     }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_to_the_module_that_defines_the_item() {
+    fn a_path_resolves_to_the_module_that_defines_the_item() {
         let krate = krate(&[
             ("lib.rs", "mod a; mod d; pub use a::b::B; pub use serde::Serialize;"),
             ("a/mod.rs", "mod b; mod c; pub(crate) use b::B; pub use self::c::Long as Short; pub struct A;"),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_elsewhere_leads_nowhere() {
+    fn names_of_other_crates_have_no_target() {
         let krate = krate(&[("lib.rs", "pub use serde::Serialize;"), ("a.rs", "use std::fmt;")]);
         for path in ["crate::Serialize", "fmt::Display", "Vec::new", "std::fs", "::a::x"] {
             assert_eq!(resolved(&krate, "a", path), [], "{path}");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_module_and_an_item() {
+    fn a_name_can_be_a_module_and_an_item() {
         let krate = krate(&[
             ("lib.rs", ""),
             ("a.rs", "mod b; pub use b::b;"),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_re_exports_ends() {
+    fn resolution_ends_in_a_cycle_of_re_exports() {
         let krate = krate(&[
             ("lib.rs", ""),
             ("a.rs", "pub use crate::b::*;"),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn below() {
+    fn descendants_are_recognised() {
         assert!(is_below("a::b::c", "a") && is_below("a", ROOT));
         assert!(!is_below("ab", "a") && !is_below("a", "a") && !is_below(ROOT, ROOT));
         assert_eq!((parent("a::b"), parent("a"), parent(ROOT)), ("a", ROOT, ROOT));

@@ -7,12 +7,12 @@ use crate::tokens::tokens;
 pub(crate) const BASELINE: Baseline = Baseline {
     file: "error_names.txt",
     rule: "the name of an error type ends in `Error`",
-    header: "The error types whose names do not end in `Error` yet: how many, the folder, the name.\n\
-             `make baselines` writes this anew.",
+    header: "The error types whose names do not end in `Error` yet: the number, the folder, and the name.\n\
+             `make baselines` rewrites this.",
     is_of_files: false,
 };
 
-/// Returns the types of a tree that derive `Error` and are not called so, but for those that tests define.
+/// Returns the types that derive `Error` and whose names do not end in it, except in tests.
 pub(crate) fn found(sources: &[Source]) -> Found {
     let mut found = Found::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_called_so() {
+    fn names_without_error_are_found() {
         let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
         let found = found(&[
             source("a/src/b.rs", "#[derive(Error)] struct Refused; #[derive(Error)] struct DialError;"),

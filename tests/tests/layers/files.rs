@@ -1,13 +1,12 @@
-//! Rules that need one file alone: its first line, its length, its name, and what it may name.
+//! Rules for single files: the first line, the length, the name, and the libraries that may be used.
 
 use crate::source::Source;
 
-const LONGEST: usize = 400;
-const NAMES_THAT_SAY_NOTHING: &[&str] =
-    &["util", "utils", "common", "helper", "helpers", "types", "manager", "misc"];
+const MAX_LINES: usize = 400;
+const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "types", "manager", "misc"];
 
-/// A library or generated module, and the only places whose code may name it.
-const DOORS: &[(&str, &[&str])] = &[
+/// Libraries and generated modules, each with the only places that may use it.
+const RESTRICTED: &[(&str, &[&str])] = &[
     (
         "wire::",
         &[
@@ -28,8 +27,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("instant_acme", &["controlplane/src/certs/acme.rs", "controlplane/src/certs/acme"]),
 ];
 
-/// The files in which errors become status codes: a new error must not fall into a default.
-const TABLES: &[&str] = &[
+/// The files that map errors to status codes, without a default arm for new errors.
+const STATUS_TABLES: &[&str] = &[
     "dataplane/src/http/error.rs",
     "controlplane/src/api/errors.rs",
     "controlplane/src/api/errors/authentication.rs",
@@ -37,44 +36,50 @@ const TABLES: &[&str] = &[
 
 /// Returns the rules that the file breaks by itself.
 pub(crate) fn findings(source: &Source) -> Vec<String> {
-    let rules = [says_what_it_is, is_short, has_a_telling_name, keeps_behind_doors, has_no_default_status];
+    let rules = [
+        has_module_comment,
+        is_short_enough,
+        has_specific_name,
+        uses_allowed_libraries,
+        has_no_default_status,
+    ];
     rules.iter().filter_map(|rule| rule(source)).collect()
 }
 
-fn says_what_it_is(source: &Source) -> Option<String> {
+fn has_module_comment(source: &Source) -> Option<String> {
     let first = source.text.lines().next().unwrap_or_default();
-    let says = first.strip_prefix("//! ").is_some_and(|rest| !rest.trim().is_empty());
-    (!says).then(|| "does not begin with a `//!` line that says what lives there".into())
+    let has_text = first.strip_prefix("//! ").is_some_and(|rest| !rest.trim().is_empty());
+    (!has_text).then(|| "does not begin with a `//!` line on the responsibility of the module".into())
 }
 
-fn is_short(source: &Source) -> Option<String> {
+fn is_short_enough(source: &Source) -> Option<String> {
     let lines = source.text.lines().count();
-    (lines > LONGEST).then(|| format!("has {lines} lines, at most {LONGEST} are allowed"))
+    (lines > MAX_LINES).then(|| format!("has {lines} lines, at most {MAX_LINES} are allowed"))
 }
 
-fn has_a_telling_name(source: &Source) -> Option<String> {
+fn has_specific_name(source: &Source) -> Option<String> {
     let parts = source.path.split('/').map(|part| part.trim_end_matches(".rs"));
-    let empty = parts.into_iter().find(|part| NAMES_THAT_SAY_NOTHING.contains(part))?;
-    Some(format!("`{empty}` does not say what lives there"))
+    let vague = parts.into_iter().find(|part| VAGUE_NAMES.contains(part))?;
+    Some(format!("`{vague}` does not say what the module is for"))
 }
 
-fn keeps_behind_doors(source: &Source) -> Option<String> {
+fn uses_allowed_libraries(source: &Source) -> Option<String> {
     let code = source.code();
-    let (word, doors) = DOORS.iter().find(|(word, doors)| {
-        names(&code, word) && !doors.iter().any(|door| source.is_in(door)) && !source.is_in("tests")
+    let (word, places) = RESTRICTED.iter().find(|(word, places)| {
+        has_name(&code, word) && !places.iter().any(|place| source.is_in(place)) && !source.is_in("tests")
     })?;
-    Some(format!("names `{word}`, which only {} may", doors.join(", ")))
+    Some(format!("uses `{word}`, which only {} may", places.join(", ")))
 }
 
-/// Returns true if the word stands in the code and is not the end of a longer one.
-fn names(code: &str, word: &str) -> bool {
+/// Returns true if the code contains the word, not as the end of a longer one.
+fn has_name(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '"')
     })
 }
 
 fn has_no_default_status(source: &Source) -> Option<String> {
-    let is_table = TABLES.contains(&source.path.as_str());
+    let is_table = STATUS_TABLES.contains(&source.path.as_str());
     (is_table && source.code().contains("_ =>")).then(|| "has a `_ =>`: name every error".into())
 }
 
@@ -87,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_what_it_is() {
+    fn a_file_needs_a_module_comment() {
         assert!(findings(&file("a/src/b.rs", "//! This.\n")).is_empty());
         assert_eq!(findings(&file("a/src/b.rs", "use x;\n")).len(), 1);
         assert_eq!(findings(&file("a/src/b.rs", "//! \nuse x;\n")).len(), 1);
@@ -95,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_short() {
+    fn a_file_has_at_most_400_lines() {
         let text = |lines: usize| format!("//! This.\n{}", "x\n".repeat(lines - 1));
         assert!(findings(&file("a/src/b.rs", &text(400))).is_empty());
         assert_eq!(findings(&file("a/src/b.rs", &text(401))).len(), 1);
     }
 
     #[test]
-    fn a_name_tells() {
+    fn vague_names_are_refused() {
         for path in ["a/src/util.rs", "a/src/common/x.rs", "a/src/types/mod.rs", "a/src/manager.rs"] {
             assert_eq!(findings(&file(path, "//! This.\n")).len(), 1, "{path}");
         }
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_stay_behind_their_doors() {
+    fn libraries_are_used_in_their_places_only() {
         let text = "//! This.\nuse diesel::prelude::*;\n";
         assert!(findings(&file("controlplane/src/store/users.rs", text)).is_empty());
         assert_eq!(findings(&file("controlplane/src/stores.rs", text)).len(), 1);
@@ -121,12 +126,12 @@ mod tests {
         let text = "//! This.\nuse webgateway_proto::api::RouteView;\n";
         assert!(findings(&file("controlplane/src/api/methods/routes.rs", text)).is_empty());
         assert_eq!(findings(&file("controlplane/src/domain/routes.rs", text)).len(), 1);
-        let innocent = "//! This.\n// diesel does it\nlet hardwire::X = \"diesel\";\n";
-        assert!(findings(&file("dataplane/src/feed/apply.rs", innocent)).is_empty());
+        let allowed = "//! This.\n// diesel does it\nlet hardwire::X = \"diesel\";\n";
+        assert!(findings(&file("dataplane/src/feed/apply.rs", allowed)).is_empty());
     }
 
     #[test]
-    fn a_table_has_no_default() {
+    fn a_status_table_has_no_default() {
         let text = "//! This.\nmatch error {\n    _ => 500,\n}\n";
         assert_eq!(findings(&file("dataplane/src/http/error.rs", text)).len(), 1);
         assert!(findings(&file("dataplane/src/http/body.rs", text)).is_empty());

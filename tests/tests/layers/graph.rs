@@ -1,4 +1,4 @@
-//! The graph of a crate's modules: an edge leads to the module that defines the name imported.
+//! The import graph of a crate's modules, with edges to the modules that define the imported names.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,13 +1,13 @@
-//! Imports point one way: a module imports only from those that stand before it in the order.
+//! The direction of imports: a module imports only from earlier ones in the order.
 
 use crate::crates::{Crate, ROOT, is_below};
 use crate::graph::Graph;
 use crate::order::Layers;
 
-/// Returns the modules without a place, and the imports that point the wrong way.
+/// Returns the modules without an entry in the order, and the imports of later modules.
 ///
-/// A root wires the others and may name all. A child may import what its parent defines: if the parent imports the
-/// child as well, that is a circle.
+/// The crate root may import everything. A child may import from its parent: if the parent imports the
+/// child as well, that is a cycle.
 pub(crate) fn findings(krate: &Crate, graph: &Graph, layers: &Layers) -> Vec<String> {
     let without_place = krate
         .modules
@@ -17,7 +17,7 @@ pub(crate) fn findings(krate: &Crate, graph: &Graph, layers: &Layers) -> Vec<Str
     let backwards = graph.edges().filter_map(|(from, to, name)| {
         let ((own, _), (rank, _)) = (layers.rank(from)?, layers.rank(to)?);
         let is_wrong = rank > own && !is_below(from, to);
-        is_wrong.then(|| format!("`{from}` imports `{to}` ({name}), which stands after it"))
+        is_wrong.then(|| format!("`{from}` imports `{to}` ({name}), which is later in the order"))
     });
     without_place.chain(backwards).collect()
 }
@@ -33,8 +33,8 @@ mod tests {
         modules: &["config", "snapshot::table", "snapshot", "feed::apply", "feed", "app"],
     };
 
-    /// Judges a crate in which one module has this text.
-    fn judge(text: &str, module: &str) -> Vec<String> {
+    /// Returns the findings of a crate in which one module has this text.
+    fn findings_in(text: &str, module: &str) -> Vec<String> {
         let files = [
             ("lib", "mod config; mod snapshot; mod feed; mod app;"),
             ("config", "pub struct Config;"),
@@ -45,10 +45,11 @@ mod tests {
             ("feed::client", "pub struct Client;"),
             ("app", "pub struct App;"),
         ];
-        let given = |name: &str, usual: &str| if name == module { text.to_owned() } else { usual.to_owned() };
+        let text_of =
+            |name: &str, usual: &str| if name == module { text.to_owned() } else { usual.to_owned() };
         let source = |(name, usual): (&str, &str)| Source {
             path: format!("x/src/{}.rs", name.replace("::", "/")),
-            text: given(name, usual),
+            text: text_of(name, usual),
         };
         let mut sources: Vec<Source> = files.into_iter().map(source).collect();
         if !files.iter().any(|(name, _)| *name == module) {
@@ -59,30 +60,30 @@ mod tests {
     }
 
     #[test]
-    fn leaf_first() {
-        assert!(judge("use crate::config::Config;", "feed::apply").is_empty());
-        assert!(judge("use crate::snapshot::Snapshot;", "feed::apply").is_empty());
-        assert_eq!(judge("use crate::feed::Feed;", "config").len(), 1);
-        assert_eq!(judge("use crate::{config::Config, app::App};", "feed::client").len(), 1);
-        assert_eq!(judge("fn f() { crate::feed::apply::run() }", "snapshot::table").len(), 1);
+    fn imports_of_later_modules_are_found() {
+        assert!(findings_in("use crate::config::Config;", "feed::apply").is_empty());
+        assert!(findings_in("use crate::snapshot::Snapshot;", "feed::apply").is_empty());
+        assert_eq!(findings_in("use crate::feed::Feed;", "config").len(), 1);
+        assert_eq!(findings_in("use crate::{config::Config, app::App};", "feed::client").len(), 1);
+        assert_eq!(findings_in("fn f() { crate::feed::apply::run() }", "snapshot::table").len(), 1);
     }
 
     #[test]
-    fn a_re_export_is_of_the_module_that_defines_it() {
-        assert!(judge("use crate::feed::Apply;", "feed::client").is_empty());
-        assert!(judge("use super::Apply;", "feed::client").is_empty());
-        assert_eq!(judge("use super::Client;", "feed::apply").len(), 1);
-        assert_eq!(judge("use crate::feed; fn f(_: feed::Client) {}", "snapshot").len(), 1);
+    fn a_re_export_counts_as_its_defining_module() {
+        assert!(findings_in("use crate::feed::Apply;", "feed::client").is_empty());
+        assert!(findings_in("use super::Apply;", "feed::client").is_empty());
+        assert_eq!(findings_in("use super::Client;", "feed::apply").len(), 1);
+        assert_eq!(findings_in("use crate::feed; fn f(_: feed::Client) {}", "snapshot").len(), 1);
     }
 
     #[test]
-    fn a_child_may_use_its_parent() {
-        assert!(judge("use super::Snapshot;", "snapshot::table").is_empty());
-        assert!(judge("use crate::snapshot::Snapshot;", "snapshot::table").is_empty());
+    fn a_child_may_import_from_its_parent() {
+        assert!(findings_in("use super::Snapshot;", "snapshot::table").is_empty());
+        assert!(findings_in("use crate::snapshot::Snapshot;", "snapshot::table").is_empty());
     }
 
     #[test]
-    fn a_module_has_a_place() {
-        assert_eq!(judge("", "surprise").len(), 1);
+    fn a_module_needs_an_entry() {
+        assert_eq!(findings_in("", "surprise").len(), 1);
     }
 }

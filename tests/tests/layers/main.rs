@@ -1,8 +1,8 @@
-//! The house rules as a test: what a file looks like, what it may name, and which way imports point.
+//! The house rules as tests: the form of files, the names they may use, and the direction of imports.
 
 mod baseline;
-mod circles;
 mod crates;
+mod cycles;
 mod doc_openings;
 mod error_names;
 mod files;
@@ -18,7 +18,7 @@ mod tokens;
 use std::path::Path;
 use std::{env, fs, io};
 
-use crate::circles::Known;
+use crate::cycles::KnownCycle;
 use crate::graph::Graph;
 use crate::source::Source;
 
@@ -30,22 +30,22 @@ fn tree() -> io::Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn none(findings: &[String]) {
+fn assert_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
 }
 
-/// Every finding of the rules that need one file alone.
+/// The rules for single files.
 #[test]
 fn every_file_keeps_the_rules() {
     let mut findings: Vec<String> = Vec::new();
     for source in &tree().unwrap() {
         findings.extend(files::findings(source).iter().map(|finding| format!("{}: {finding}", source.path)));
     }
-    none(&findings);
+    assert_none(&findings);
 }
 
 #[test]
-fn imports_point_one_way() {
+fn imports_follow_the_order() {
     let crates = crates::crates(&tree().unwrap());
     let findings = order::CRATES.iter().flat_map(|layers| {
         let krate = crates.iter().find(|krate| krate.src == layers.src);
@@ -53,25 +53,25 @@ fn imports_point_one_way() {
         let findings = imports::findings(krate, &Graph::of(krate), layers);
         findings.into_iter().map(|finding| format!("{}: {finding}", layers.src))
     });
-    none(&findings.collect::<Vec<_>>());
+    assert_none(&findings.collect::<Vec<_>>());
 }
 
 #[test]
-fn there_are_no_circles() {
-    let known = Known::list(include_str!("known_circles.txt")).unwrap();
+fn there_are_no_import_cycles() {
+    let known = KnownCycle::list(include_str!("known_cycles.txt")).unwrap();
     let crates = crates::crates(&tree().unwrap());
     let mut findings: Vec<String> = Vec::new();
     for krate in &crates {
-        let found = circles::findings(&krate.src, &Graph::of(krate), &known);
+        let found = cycles::findings(&krate.src, &Graph::of(krate), &known);
         findings.extend(found.iter().map(|finding| format!("{}: {finding}", krate.src)));
     }
-    let is_lost = |known: &&Known| !crates.iter().any(|krate| krate.src == known.src);
+    let is_lost = |known: &&KnownCycle| !crates.iter().any(|krate| krate.src == known.src);
     findings
         .extend(known.iter().filter(is_lost).map(|known| format!("{}: there is no such crate", known.src)));
-    none(&findings);
+    assert_none(&findings);
 }
 
-/// `make graph` prints what this writes.
+/// Writes the graphs for `make graph`.
 #[test]
 fn every_crate_has_a_graph() {
     let crates = crates::crates(&tree().unwrap());
@@ -86,27 +86,27 @@ fn every_crate_has_a_graph() {
 
 #[test]
 fn tasks_have_a_supervisor() {
-    none(&spawns::BASELINE.findings(&spawns::found(&tree().unwrap())).unwrap());
+    assert_none(&spawns::BASELINE.findings(&spawns::found(&tree().unwrap())).unwrap());
 }
 
 #[test]
-fn errors_are_called_so() {
-    none(&error_names::BASELINE.findings(&error_names::found(&tree().unwrap())).unwrap());
+fn error_types_end_in_error() {
+    assert_none(&error_names::BASELINE.findings(&error_names::found(&tree().unwrap())).unwrap());
 }
 
 #[test]
 fn doc_comments_open_with_the_item() {
-    none(&doc_openings::BASELINE.findings(&doc_openings::found(&tree().unwrap())).unwrap());
+    assert_none(&doc_openings::BASELINE.findings(&doc_openings::found(&tree().unwrap())).unwrap());
 }
 
 #[test]
 fn modules_have_one_style() {
-    none(&module_style::BASELINE.findings(&module_style::found(&tree().unwrap())).unwrap());
+    assert_none(&module_style::BASELINE.findings(&module_style::found(&tree().unwrap())).unwrap());
 }
 
-/// A module that is gone must not stay in the order.
+/// The order has no entry for a removed module.
 #[test]
-fn the_order_names_what_exists() {
+fn the_order_lists_existing_modules() {
     for layers in order::CRATES {
         for module in layers.modules {
             let stem = Path::new(ROOT).join(layers.src).join(module.replace("::", "/"));

@@ -6,8 +6,8 @@ use crate::source::Source;
 pub(crate) const BASELINE: Baseline = Baseline {
     file: "mod_rs.txt",
     rule: "a module with children is `x.rs` beside the folder `x`, never `x/mod.rs`",
-    header: "The crates that still have a `mod.rs`: how many, the crate. To be emptied.\n\
-             `make baselines` writes this anew.",
+    header: "The crates that still have a `mod.rs`: the number, and the crate. To be emptied.\n\
+             `make baselines` rewrites this.",
     is_of_files: false,
 };
 

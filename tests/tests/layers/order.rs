@@ -1,16 +1,16 @@
-//! The order of every crate's modules, leaf first.
+//! The order of every crate's modules: each imports only from earlier ones.
 
-/// One crate.
+/// The order of one crate's modules.
 #[derive(Debug)]
 pub(crate) struct Layers {
-    /// Its folder of sources.
+    /// The crate's folder of sources.
     pub(crate) src: &'static str,
-    /// Its modules: each imports only what stands before it. What is not named counts as its parent.
+    /// The modules, where each imports only earlier ones. A module without an entry counts as its parent.
     pub(crate) modules: &'static [&'static str],
 }
 
 impl Layers {
-    /// The place of the module a path leads into, and that module; none outside the order.
+    /// Returns the position and name of the entry that contains the module `path`; `None` if there is none.
     pub(crate) fn rank(&self, path: &str) -> Option<(usize, &'static str)> {
         let leads_into = |module: &str| {
             path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
@@ -96,7 +96,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "pki",
             "keys::error",
             "keys",
-            "domain::refusal",
+            "domain::error",
             "domain::host",
             "domain::page",
             "domain::caller",
@@ -135,7 +135,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "feed::session",
             "feed::peer",
             "feed::members",
-            "feed::questions",
+            "feed::explain",
             "feed::nodes",
             "feed::challenges",
             "feed::load",
@@ -307,7 +307,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "recorder",
             "netns",
             "process",
-            "scene",
+            "sandbox",
             "systemd",
             "link",
             "load",
@@ -321,13 +321,13 @@ pub(crate) const CRATES: &[Layers] = &[
             "feed_node",
             "resolver",
             "pebble",
-            "ca",
+            "acme_proxy",
             "gateway",
             "document",
-            "controller",
+            "controlplane",
             "gwctl",
             "signer",
-            "story",
+            "scenario",
         ],
     },
 ];

@@ -1,6 +1,6 @@
 //! The outline of a source file: the items it declares, its imports, and the paths its code names.
 //!
-//! Test code is left out: whatever stands behind `#[cfg(test)]`.
+//! Items with `#[cfg(test)]` are left out.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,16 @@ const END_WITH_BLOCK: &[&str] =
 /// The name of a glob import.
 pub(crate) const GLOB: &str = "*";
 
-/// One name that a `use` brings in.
+/// A name imported by a `use`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// The name it has here, or [`GLOB`].
+    /// The local name, or [`GLOB`].
     pub(crate) name: String,
-    /// The path as written, without the `*` of a glob; its first segment is empty if it starts with `::`.
+    /// The path as written, without the `*` of a glob; the first segment is empty if it starts with `::`.
     pub(crate) path: Vec<String>,
-    /// True if it is a re-export.
+    /// True for a re-export.
     pub(crate) public: bool,
-    /// True if it stands outside every block, so that other modules can name it.
+    /// True if the import is outside every block, so that other modules can name it.
     pub(crate) at_top: bool,
 }
 
@@ -33,12 +33,12 @@ pub(crate) struct Import {
 pub(crate) struct Outline {
     /// The items declared at the top of the file, inline modules among them.
     pub(crate) items: BTreeSet<String>,
-    /// Every name brought in by a `use`.
+    /// Every name imported by a `use`.
     pub(crate) imports: Vec<Import>,
-    /// The paths of two segments or more in the code, each as often as it stands there, as seen from the top of
+    /// The paths of two segments or more in the code, once per occurrence, relative to the top of
     /// the file; the first segment is empty if the path starts with `::`.
     pub(crate) paths: Vec<Vec<String>>,
-    /// The single words in the code, but for those after a dot.
+    /// The single words in the code, except those after a dot.
     pub(crate) words: BTreeSet<String>,
 }
 
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns true if the `::` just read stands behind a name or a `>`.
+    /// Returns true if the `::` just read follows a name or a `>`.
     fn follows_a_path(&self) -> bool {
         let before = self.at.checked_sub(2).map_or("", |before| self.tokens[before]);
         before == ">" || is_identifier(before)
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         self.tokens[self.at..].starts_with(&["#", "[", "cfg", "(", "test", ")", "]"])
     }
 
-    /// Skips a `#[cfg(test)]` and the item, field or statement behind it.
+    /// Skips a `#[cfg(test)]` and the item, field or statement after it.
     fn skip_test_item(&mut self) {
         self.at += 7;
         while self.token(0) == "#" {
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
     }
 
-    /// Skips from an opening bracket to behind the one that closes it.
+    /// Skips from an opening bracket past the matching closing one.
     fn skip_brackets(&mut self) {
         let mut depth = 0_usize;
         while self.at < self.tokens.len() {

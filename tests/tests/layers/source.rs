@@ -1,4 +1,4 @@
-//! A source file as the rules see it.
+//! The source files that the rules check.
 
 use std::path::Path;
 use std::{fs, io};
@@ -6,9 +6,9 @@ use std::{fs, io};
 /// One `.rs` file.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Its path from the root, with `/`.
+    /// The path from the root, with `/`.
     pub(crate) path: String,
-    /// All of it.
+    /// The content.
     pub(crate) text: String,
 }
 
@@ -31,7 +31,7 @@ impl Source {
     }
 }
 
-/// Every `.rs` file below the root, but for what cargo makes.
+/// Reads every `.rs` file below the root, except in `target`.
 pub(crate) fn all(root: &Path) -> io::Result<Vec<Source>> {
     let mut sources = Vec::new();
     let mut folders = vec![root.to_owned()];

@@ -1,4 +1,4 @@
-//! Tasks are started where they are supervised: nothing else calls tokio's `spawn` and `spawn_local`.
+//! Supervision of tasks: only supervisors call tokio's `spawn` and `spawn_local`.
 //!
 //! A set of tasks that its owner holds, such as a `JoinSet`, is supervised by that owner.
 
@@ -6,17 +6,17 @@ use crate::baseline::{Baseline, Found};
 use crate::outline::Outline;
 use crate::source::Source;
 
-/// The places that supervise tasks, and so may start one.
+/// The places that supervise tasks, and so may spawn them.
 const SUPERVISORS: &[&str] = &["proto/process/src/tasks.rs", "proto/process/src/local.rs"];
 
-/// The functions that start a task.
+/// The functions that spawn a task.
 const STARTS: &[&str] = &["tokio::spawn", "tokio::task::spawn", "tokio::task::spawn_local"];
 
 pub(crate) const BASELINE: Baseline = Baseline {
     file: "spawns.txt",
-    rule: "a task is started by `webgateway_process`, which supervises it, or in a set that its owner holds",
-    header: "The files that start tasks without a supervisor, and are still to be changed: how often.\n\
-             `make baselines` writes this anew.",
+    rule: "a task is spawned by `webgateway_process`, which supervises it, or in a set that its owner holds",
+    header: "The files that spawn tasks without a supervisor: the number, and the file. To be emptied.\n\
+             `make baselines` rewrites this.",
     is_of_files: false,
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn found(sources: &[Source]) -> Found {
     found
 }
 
-/// Returns the paths in the code and the imports that lead to tokio's functions, written out.
+/// Returns the full paths in the code and the imports that refer to tokio's spawn functions.
 fn spawns(outline: &Outline) -> Vec<String> {
     let written_out = |path: &Vec<String>| {
         let (head, rest) = path.split_first()?;
@@ -53,12 +53,12 @@ fn spawns(outline: &Outline) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn judge(path: &str, text: &str) -> usize {
+    fn count(path: &str, text: &str) -> usize {
         found(&[Source { path: path.into(), text: text.into() }]).values().map(Vec::len).sum()
     }
 
     #[test]
-    fn a_naked_spawn_is_found() {
+    fn an_unsupervised_spawn_is_found() {
         for text in [
             "fn f() { tokio::spawn(g()); }",
             "fn f() { ::tokio::task::spawn_local(g()); }",
@@ -66,17 +66,17 @@ mod tests {
             "use tokio::task::spawn_local; fn f() { spawn_local(g()) }",
             "use tokio::{task as t, net}; fn f() { t::spawn_local(g()) }",
         ] {
-            assert_eq!(judge("a/src/b.rs", text), 1, "{text}");
+            assert_eq!(count("a/src/b.rs", text), 1, "{text}");
         }
     }
 
     #[test]
     fn every_spawn_counts() {
-        assert_eq!(judge("a/src/b.rs", "fn f() { tokio::spawn(g()); tokio::spawn(h()); }"), 2);
+        assert_eq!(count("a/src/b.rs", "fn f() { tokio::spawn(g()); tokio::spawn(h()); }"), 2);
     }
 
     #[test]
-    fn what_is_held_or_no_task_is_free() {
+    fn spawns_in_a_task_set_and_threads_are_allowed() {
         for text in [
             "fn f(set: &mut JoinSet<()>) { set.spawn(g()); set.spawn_local(h()); }",
             "use std::thread; fn f() { thread::spawn(g) }",
@@ -84,7 +84,7 @@ mod tests {
             "#[cfg(test)]\nmod tests { fn f() { tokio::spawn(g()); } }",
             "// tokio::spawn(g())",
         ] {
-            assert_eq!(judge("a/src/b.rs", text), 0, "{text}");
+            assert_eq!(count("a/src/b.rs", text), 0, "{text}");
         }
     }
 
@@ -92,7 +92,7 @@ mod tests {
     fn supervisors_and_tests_may_spawn() {
         let text = "fn f() { tokio::spawn(g()); }";
         for path in [SUPERVISORS[0], "a/src/b/tests.rs", "a/tests/b.rs", "tests/src/b.rs"] {
-            assert_eq!(judge(path, text), 0, "{path}");
+            assert_eq!(count(path, text), 0, "{path}");
         }
     }
 }

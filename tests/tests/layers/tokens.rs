@@ -1,9 +1,10 @@
 //! Splits Rust text into tokens: words and punctuation, without comments and without the text of literals.
 
-/// Stands for a string or character literal.
+/// The token for a string or character literal.
 pub(crate) const LITERAL: &str = "\"";
 
-/// Returns the tokens of `text`. `::` is one token, every other sign stands alone; lifetimes are left out.
+/// Returns the tokens of `text`. `::` is one token, every other punctuation is one per character; lifetimes are left
+/// out.
 pub(crate) fn tokens(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -25,7 +26,7 @@ pub(crate) fn tokens(text: &str) -> Vec<&str> {
     found
 }
 
-/// Returns true if the character may stand in an identifier or a number.
+/// Returns true if the character may be part of an identifier or a number.
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::api::auth::AuthError;
 use crate::api::jsonrpc::EnvelopeError;
-use crate::domain::{NodeRefusal, Refusal, UserRefusal};
+use crate::domain::{DomainError, NodeError, UserError};
 use crate::keys::{KeyServerError, UnusableKeyError};
 use crate::store::StoreError;
 
@@ -30,7 +30,7 @@ use crate::store::StoreError;
 macro_rules! examples {
     ($($kind:ident => $example:expr;)*) => {
         impl ErrorKind {
-            fn try_example(self) -> Result<ErrorObject, Refusal> {
+            fn try_example(self) -> Result<ErrorObject, DomainError> {
                 match self { $(Self::$kind => $example,)* }
             }
         }
@@ -70,7 +70,7 @@ examples! {
     UnusableKey => auth_example(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
     NonceMissing => auth_example(AuthError::MissingNonce);
     Replayed => auth_example(AuthError::Replayed);
-    KeysUnavailable => auth_example(AuthError::KeyServerUnavailable(USER.parse()?, Arc::new(KeyServerError::Late)));
+    KeysUnavailable => auth_example(AuthError::KeyServerUnavailable(USER.parse()?, Arc::new(KeyServerError::Timeout)));
 
     // Errors of every method.
     InvalidParams => Ok(params("hots", "unknown field `hots`", &json!({ "hots": 1 })));
@@ -78,24 +78,24 @@ examples! {
     Unavailable => Ok(store_error(&StoreError::Interrupted));
 
     // Authorization, users and quotas.
-    AdminOnly => Err(Refusal::AdminOnly);
+    AdminOnly => Err(DomainError::AdminOnly);
     Suspended => Err(suspended()?.into());
-    SuspendAdmin => Err(UserRefusal::SuspendAdmin.into());
-    InvalidUser => Err(KeyId::from_str("../user1").map_or_else(Refusal::from, unknown));
+    SuspendAdmin => Err(UserError::SuspendAdmin.into());
+    InvalidUser => Err(KeyId::from_str("../user1").map_or_else(DomainError::from, unknown));
     UserNotFound => Err(unknown(USER.parse()?));
-    InvalidReason => Err(UserRefusal::Reason(model::InvalidReason::Long).into());
-    InvalidUntil => Err(UserRefusal::Until.into());
-    QuotaAdmin => Err(UserRefusal::QuotaAdmin.into());
-    QuotaExceeded => Err(UserRefusal::Routes { have: 10, most: 10 }.into());
-    RateLimited => Err(UserRefusal::TooFast { most: 60, retry_after: 37 }.into());
+    InvalidReason => Err(UserError::Reason(model::InvalidReason::Long).into());
+    InvalidUntil => Err(UserError::Until.into());
+    QuotaAdmin => Err(UserError::QuotaAdmin.into());
+    QuotaExceeded => Err(UserError::Routes { have: 10, most: 10 }.into());
+    RateLimited => Err(UserError::RateLimited { most: 60, retry_after: 37 }.into());
 
     // Routes.
-    InvalidId => Err(RouteId::from_str("myapp").map_or_else(Refusal::from, Refusal::NoRoute));
-    HostMissing => Err(Refusal::NoHost);
-    TwoHosts => Err(Refusal::TwoHosts);
-    InvalidHost => host("app..example.org").and(Err(Refusal::NoHost));
-    HostReserved => Err(Refusal::Reserved("subdomain", host("www.gateway.example.com")?));
-    PassthroughNeedsFqdn => Err(Refusal::PassthroughSubdomain);
+    InvalidId => Err(RouteId::from_str("myapp").map_or_else(DomainError::from, DomainError::NoRoute));
+    HostMissing => Err(DomainError::NoHost);
+    TwoHosts => Err(DomainError::TwoHosts);
+    InvalidHost => host("app..example.org").and(Err(DomainError::NoHost));
+    HostReserved => Err(DomainError::Reserved("subdomain", host("www.gateway.example.com")?));
+    PassthroughNeedsFqdn => Err(DomainError::PassthroughSubdomain);
     BackendMissing => Err(InvalidBackends::None.into());
     TooManyBackends => Err(InvalidBackends::TooMany(33).into());
     DuplicateBackend => backends(&["[400::1]:80", "[400:0::1]:80"]);
@@ -103,28 +103,28 @@ examples! {
     InvalidHealth => Ok(params("health", &InvalidHealthCheck::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
     PassthroughHealth => Err(UnsuitableOptionError::HealthPath.into());
     PassthroughOption => Err(UnsuitableOptionError::TerminatedOnly("host_header").into());
-    RouteNotFound => Err(Refusal::NoRoute(ROUTE.parse()?));
-    HostTaken => Err(Refusal::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
-    IdTaken => Err(Refusal::IdTaken(ROUTE.parse()?));
-    StaleVersion => Err(Refusal::Stale { expected: 1207, actual: 1211 });
+    RouteNotFound => Err(DomainError::NoRoute(ROUTE.parse()?));
+    HostTaken => Err(DomainError::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
+    IdTaken => Err(DomainError::IdTaken(ROUTE.parse()?));
+    StaleVersion => Err(DomainError::Stale { expected: 1207, actual: 1211 });
 
     // Lists.
-    InvalidLimit => Err(Refusal::Limit(MAX_PAGE));
-    InvalidWait => Err(Refusal::Wait(LONGEST_WAIT));
-    InvalidCursor => Err(Refusal::Cursor);
+    InvalidLimit => Err(DomainError::Limit(MAX_PAGE));
+    InvalidWait => Err(DomainError::Wait(LONGEST_WAIT));
+    InvalidCursor => Err(DomainError::Cursor);
 
     // Certificates.
-    CertificateNotFound => Err(Refusal::NoCertificate("www.example.org".to_owned()));
-    NoInternalCa => Err(Refusal::NoRoot);
+    CertificateNotFound => Err(DomainError::NoCertificate("www.example.org".to_owned()));
+    NoInternalCa => Err(DomainError::NoRoot);
 
     // Nodes.
-    InvalidNode => Err(name("edge 2").map_or_else(|refused| refused, NodeRefusal::Taken).into());
-    InvalidAddress => Err(address("gateway").err().unwrap_or(NodeRefusal::NoAddress).into());
-    AddressMissing => Err(NodeRefusal::NoAddress.into());
-    InvalidTtl => Err(NodeRefusal::Ttl.into());
-    NodeNotFound => Err(NodeRefusal::Unknown("edge9".to_owned()).into());
-    NodeTaken => Err(NodeRefusal::Taken(name("edge2")?).into());
-    NoRemoteNodes => Err(NodeRefusal::NoRemoteNodes.into());
+    InvalidNode => Err(name("edge 2").map_or_else(|refused| refused, NodeError::Taken).into());
+    InvalidAddress => Err(address("gateway").err().unwrap_or(NodeError::NoAddress).into());
+    AddressMissing => Err(NodeError::NoAddress.into());
+    InvalidTtl => Err(NodeError::Ttl.into());
+    NodeNotFound => Err(NodeError::Unknown("edge9".to_owned()).into());
+    NodeTaken => Err(NodeError::Taken(name("edge2")?).into());
+    NoRemoteNodes => Err(NodeError::NoRemoteNodes.into());
 }
 
 const USER: &str = "user1.pub";
@@ -135,7 +135,7 @@ fn params(field: &str, message: &str, given: &Value) -> ErrorObject {
     invalid_params(ParamsError::new(Some(field.to_owned()), message.to_owned(), &given))
 }
 
-fn auth_example(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
+fn auth_example(failure: impl Into<AuthError>) -> Result<ErrorObject, DomainError> {
     Ok(auth_error(&failure.into()).error)
 }
 
@@ -147,31 +147,31 @@ fn several() -> AuthError {
     }
 }
 
-fn unknown(user: KeyId) -> Refusal {
-    UserRefusal::Unknown(user).into()
+fn unknown(user: KeyId) -> DomainError {
+    UserError::Unknown(user).into()
 }
 
-fn suspended() -> Result<UserRefusal, Refusal> {
-    let reason = Some("unpaid invoice".parse().map_err(UserRefusal::Reason)?);
+fn suspended() -> Result<UserError, DomainError> {
+    let reason = Some("unpaid invoice".parse().map_err(UserError::Reason)?);
     let since = OffsetDateTime::UNIX_EPOCH;
     let suspension = Box::new(Suspension { reason, since, until: None });
-    Ok(UserRefusal::Suspended { user: USER.parse()?, suspension })
+    Ok(UserError::Suspended { user: USER.parse()?, suspension })
 }
 
-fn host(text: &str) -> Result<Host, Refusal> {
-    Host::parse(text).map_err(|error| Refusal::InvalidHost("fqdn", error))
+fn host(text: &str) -> Result<Host, DomainError> {
+    Host::parse(text).map_err(|error| DomainError::InvalidHost("fqdn", error))
 }
 
-fn backends(texts: &[&str]) -> Result<ErrorObject, Refusal> {
+fn backends(texts: &[&str]) -> Result<ErrorObject, DomainError> {
     Err(Backends::parse(texts, &Prefixes::default()).err().unwrap_or(InvalidBackends::None).into())
 }
 
-fn name(text: &str) -> Result<NodeName, NodeRefusal> {
-    text.parse().map_err(NodeRefusal::Name)
+fn name(text: &str) -> Result<NodeName, NodeError> {
+    text.parse().map_err(NodeError::Name)
 }
 
-fn address(text: &str) -> Result<RemoteAddress, NodeRefusal> {
-    text.parse().map_err(NodeRefusal::Address)
+fn address(text: &str) -> Result<RemoteAddress, NodeError> {
+    text.parse().map_err(NodeError::Address)
 }
 
 impl ErrorKind {

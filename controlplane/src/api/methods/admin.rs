@@ -12,7 +12,7 @@ use super::samples;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Caller, PageRequest, Refusal, SetQuota, Suspend as SuspendUser, UserOverview, UserRefusal, UserStanding,
+    Caller, DomainError, PageRequest, SetQuota, SuspendUser, SuspensionStatus, UserError, UserOverview,
 };
 
 pub(super) struct Suspend;
@@ -46,12 +46,16 @@ impl Method for Suspend {
         vec![samples::suspend()]
     }
 
-    async fn call(services: &Services, caller: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: UserSuspend,
+    ) -> Result<UserState, DomainError> {
         // Checked first, so that other users learn nothing about the params.
         caller.require_admin()?;
-        let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
+        let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserError::Reason)?;
         let until = params.until.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
-        let until = until.map_err(|_| UserRefusal::Until)?;
+        let until = until.map_err(|_| UserError::Until)?;
         let command = SuspendUser { user: params.user.parse()?, reason, until };
         services.domain.suspend(&caller, command).await.map(state)
     }
@@ -76,7 +80,7 @@ impl Method for Unsuspend {
         }]
     }
 
-    async fn call(services: &Services, caller: Caller, params: UserRef) -> Result<UserState, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: UserRef) -> Result<UserState, DomainError> {
         caller.require_admin()?;
         services.domain.unsuspend(&caller, params.user.parse()?).await.map(state)
     }
@@ -99,7 +103,11 @@ impl Method for Users {
         samples::users()
     }
 
-    async fn call(services: &Services, caller: Caller, params: UserListParams) -> Result<UserList, Refusal> {
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: UserListParams,
+    ) -> Result<UserList, DomainError> {
         let UserListParams { suspended, limit, cursor } = params;
         let page = services.domain.list_users(&caller, suspended, &PageRequest { limit, cursor }).await?;
         Ok(UserList { users: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
@@ -124,7 +132,7 @@ impl Method for Quota {
         samples::quotas()
     }
 
-    async fn call(services: &Services, caller: Caller, params: UserQuota) -> Result<UserView, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: UserQuota) -> Result<UserView, DomainError> {
         caller.require_admin()?;
         let limit = |given: Option<Option<_>>| given.map(|own| own.map(Limit::from));
         let command = SetQuota {
@@ -137,7 +145,7 @@ impl Method for Quota {
     }
 }
 
-fn state(UserStanding { user, suspension, routes, version }: UserStanding) -> UserState {
+fn state(SuspensionStatus { user, suspension, routes, version }: SuspensionStatus) -> UserState {
     let suspension = suspension.map(suspension_view);
     UserState { user: user.to_string(), suspended: suspension.is_some(), suspension, routes, version }
 }

@@ -5,7 +5,7 @@ use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditList
 use super::method::{Example, Method, Services};
 use super::samples;
 use crate::api::errors::ErrorKind;
-use crate::domain::{AuditQuery, Caller, MAX_RECORDS, Refusal};
+use crate::domain::{AuditQuery, Caller, DomainError, MAX_RECORDS};
 
 const _: () =
     assert!(MAX_RECORDS == webgateway_proto::api::MAX_RECORDS, "the documented limit must be the real one");
@@ -33,7 +33,7 @@ impl Method for List {
         services: &Services,
         caller: Caller,
         params: AuditListParams,
-    ) -> Result<AuditList, Refusal> {
+    ) -> Result<AuditList, DomainError> {
         let AuditListParams { limit, before, caller: changed_by, target } = params;
         let query = AuditQuery { limit, before, caller: changed_by, target };
         Ok(AuditList { records: services.domain.audit(&caller, query).await? })
@@ -60,7 +60,7 @@ impl Method for Export {
         services: &Services,
         caller: Caller,
         params: AuditExportParams,
-    ) -> Result<AuditExport, Refusal> {
+    ) -> Result<AuditExport, DomainError> {
         let (records, requests) = services.domain.export_audit(&caller, params.after, params.limit).await?;
         Ok(AuditExport { records, requests })
     }

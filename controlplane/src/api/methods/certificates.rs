@@ -10,7 +10,7 @@ use super::samples;
 use super::system::EmptyParams;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
-use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
+use crate::domain::{Caller, CertificateState, CertificateStatus, DomainError, MAX_PAGE, PageRequest};
 
 const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "the documented limit must be the real one");
 
@@ -54,7 +54,7 @@ impl Method for List {
         services: &Services,
         caller: Caller,
         params: CertificateListParams,
-    ) -> Result<CertificateList, Refusal> {
+    ) -> Result<CertificateList, DomainError> {
         let CertificateListParams { limit, cursor } = params;
         let page = services.domain.list_certificates(&caller, &PageRequest { limit, cursor }).await?;
         let certificates = page.entries.into_iter().map(view).collect();
@@ -84,7 +84,7 @@ impl Method for Get {
         services: &Services,
         caller: Caller,
         params: CertificateRef,
-    ) -> Result<CertificateView, Refusal> {
+    ) -> Result<CertificateView, DomainError> {
         services.domain.certificate(&caller, &params.id).await.map(view)
     }
 }
@@ -113,7 +113,7 @@ impl Method for Renew {
         services: &Services,
         caller: Caller,
         params: CertificateRef,
-    ) -> Result<CertificateView, Refusal> {
+    ) -> Result<CertificateView, DomainError> {
         services.domain.renew_certificate(&caller, &params.id).await.map(view)
     }
 }
@@ -133,7 +133,7 @@ impl Method for Root {
         vec![Example { name: "A root for development", params: EmptyParams {}, result: samples::root() }]
     }
 
-    async fn call(services: &Services, _: Caller, _: EmptyParams) -> Result<RootCertificate, Refusal> {
+    async fn call(services: &Services, _: Caller, _: EmptyParams) -> Result<RootCertificate, DomainError> {
         services.domain.root().await.map(|pem| RootCertificate { pem })
     }
 }

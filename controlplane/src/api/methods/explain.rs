@@ -15,7 +15,7 @@ use super::routes::view;
 use super::samples;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
-use crate::domain::{self, AckTarget, Caller, NodeAnswer, NodeReject, NodeReport, Refusal};
+use crate::domain::{self, AckTarget, Caller, DomainError, NodeExplanation, NodeReject, NodeReport};
 
 pub(super) struct Explain;
 pub(super) struct Wait;
@@ -35,8 +35,12 @@ impl Method for Explain {
         vec![samples::explain()]
     }
 
-    async fn call(services: &Services, caller: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
-        let host = Host::parse(&params.host).map_err(|error| Refusal::InvalidHost("host", error))?;
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: ExplainParams,
+    ) -> Result<Explained, DomainError> {
+        let host = Host::parse(&params.host).map_err(|error| DomainError::InvalidHost("host", error))?;
         let report = services.domain.explain(&caller, &host).await?;
         Ok(Explained {
             host: host.to_string(),
@@ -52,7 +56,7 @@ fn to_problem(problem: domain::Problem) -> Problem {
 }
 
 fn node_explained(report: NodeReport) -> NodeExplained {
-    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem } = report;
+    let NodeReport { explanation: NodeExplanation { node, explanation: answer, .. }, problem } = report;
     let problem = problem.map(to_problem);
     let Some(answer) = answer else {
         return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
@@ -87,7 +91,7 @@ impl Method for Wait {
         vec![samples::wait()]
     }
 
-    async fn call(services: &Services, caller: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: WaitParams) -> Result<WaitState, DomainError> {
         let route = match &params.route {
             // There are no rejects of a route that was deleted or belongs to another user.
             Some(id) => match id.parse() {
@@ -110,7 +114,7 @@ impl Method for Wait {
             None => nodes.wait_acked(&target, Duration::ZERO).await,
         };
         let (nodes, acked) = (progress.nodes(), progress.acked);
-        let shown = |NodeReject { node, reason }| match caller.own() {
+        let shown = |NodeReject { node, reason }| match caller.as_user() {
             None => format!("{node}: {reason}"),
             Some(_) => reason,
         };

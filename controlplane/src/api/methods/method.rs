@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::api::errors::ErrorKind;
 use crate::api::long_poll::LongPolls;
-use crate::domain::{Caller, Domain, Refusal};
+use crate::domain::{Caller, Domain, DomainError};
 
 /// The services that the handlers of methods use.
 pub(in crate::api) struct Services {
@@ -46,7 +46,7 @@ pub(super) trait Method: 'static {
         services: &Services,
         caller: Self::Caller,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, DomainError>> + Send;
 }
 
 /// An example of a call and its result.

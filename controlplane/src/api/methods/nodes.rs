@@ -13,7 +13,7 @@ use super::system::EmptyParams;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Caller, Invitation, InviteNode, KnownNode, NodeChange, NodeRefusal, Refusal, RejectedResource,
+    Caller, DomainError, Invitation, InviteNode, NodeChange, NodeError, NodeOverview, RejectedResource,
 };
 
 pub(super) struct List;
@@ -35,7 +35,7 @@ impl Method for List {
         vec![Example { name: "Two nodes", params: EmptyParams {}, result: samples::nodes() }]
     }
 
-    async fn call(services: &Services, caller: Caller, _: EmptyParams) -> Result<NodeList, Refusal> {
+    async fn call(services: &Services, caller: Caller, _: EmptyParams) -> Result<NodeList, DomainError> {
         let (version, nodes) = services.domain.list_nodes(&caller).await?;
         Ok(NodeList { version, nodes: nodes.into_iter().map(view).collect() })
     }
@@ -69,11 +69,11 @@ impl Method for Invite {
         services: &Services,
         caller: Caller,
         params: NodeInvite,
-    ) -> Result<NodeInvitation, Refusal> {
+    ) -> Result<NodeInvitation, DomainError> {
         caller.require_admin()?;
         let command = InviteNode {
-            name: params.node.parse().map_err(NodeRefusal::Name)?,
-            address: params.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?,
+            name: params.node.parse().map_err(NodeError::Name)?,
+            address: params.address.as_deref().map(str::parse).transpose().map_err(NodeError::Address)?,
             ttl: params.ttl.map(Duration::from_secs),
         };
         let Invitation { node, token, expires_at } = services.domain.invite_node(&caller, command).await?;
@@ -102,7 +102,7 @@ impl Method for Drain {
         vec![samples::drain()]
     }
 
-    async fn call(services: &Services, caller: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: NodeDrain) -> Result<NodeState, DomainError> {
         services.domain.drain_node(&caller, params.node, params.drain).await.map(state)
     }
 }
@@ -121,7 +121,7 @@ impl Method for Remove {
         vec![samples::remove()]
     }
 
-    async fn call(services: &Services, caller: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: NodeRef) -> Result<NodeState, DomainError> {
         services.domain.remove_node(&caller, params.node).await.map(state)
     }
 }
@@ -130,8 +130,8 @@ fn state(NodeChange { name, drained, removed, version }: NodeChange) -> NodeStat
     NodeState { node: name, drained, removed, version }
 }
 
-fn view(known: KnownNode) -> NodeView {
-    let KnownNode { name, status, lag, drained, removed, certificate_not_after } = known;
+fn view(known: NodeOverview) -> NodeView {
+    let NodeOverview { name, status, lag, drained, removed, certificate_not_after } = known;
     let certificate_not_after = certificate_not_after.map(rfc3339_seconds);
     let view = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
     let Some(status) = status else { return view };

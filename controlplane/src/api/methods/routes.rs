@@ -12,7 +12,8 @@ use super::samples;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Caller, CreateRoute, DeleteRoute, ListRoutes, PageRequest, Refusal, RouteState, RouteStatus, UpdateRoute,
+    Caller, CreateRoute, DeleteRoute, DomainError, ListRoutes, PageRequest, RouteState, RouteStatus,
+    UpdateRoute,
 };
 
 pub(super) struct Create;
@@ -60,7 +61,11 @@ impl Method for Create {
         ]
     }
 
-    async fn call(services: &Services, caller: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: RouteCreate,
+    ) -> Result<RouteView, DomainError> {
         let RouteCreate { id, fqdn, subdomain, mode, backends, options, dry_run } = params;
         let id = id.map(|id| id.to_string().parse()).transpose()?;
         let command = CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run };
@@ -91,11 +96,11 @@ impl Method for List {
         services: &Services,
         caller: Caller,
         params: RouteListParams,
-    ) -> Result<RouteList, Refusal> {
+    ) -> Result<RouteList, DomainError> {
         if let Some(limit) = params.wait {
-            let known = params.newer_than.ok_or(Refusal::Wait(LONGEST_WAIT))?;
+            let known = params.newer_than.ok_or(DomainError::Wait(LONGEST_WAIT))?;
             if !(1..=LONGEST_WAIT).contains(&limit) {
-                return Err(Refusal::Wait(LONGEST_WAIT));
+                return Err(DomainError::Wait(LONGEST_WAIT));
             }
             let (mut revision, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
             // Fails only if the store is closed; the read below reports that.
@@ -124,7 +129,7 @@ impl Method for Get {
         vec![Example { name: "A route", params: samples::route_ref(), result: samples::route() }]
     }
 
-    async fn call(services: &Services, caller: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: RouteRef) -> Result<RouteView, DomainError> {
         services.domain.route(&caller, params.id.parse()?).await.map(view)
     }
 }
@@ -162,7 +167,11 @@ impl Method for Update {
         samples::updates()
     }
 
-    async fn call(services: &Services, caller: Caller, params: RouteUpdate) -> Result<RouteView, Refusal> {
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: RouteUpdate,
+    ) -> Result<RouteView, DomainError> {
         let command = UpdateRoute {
             id: params.id.parse()?,
             fqdn: params.fqdn,
@@ -198,14 +207,18 @@ impl Method for Delete {
         }]
     }
 
-    async fn call(services: &Services, caller: Caller, params: RouteDelete) -> Result<RouteView, Refusal> {
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: RouteDelete,
+    ) -> Result<RouteView, DomainError> {
         let command = DeleteRoute { id: params.id.parse()?, expected_version: params.expected_version };
         services.domain.delete_route(&caller, command).await.map(view)
     }
 }
 
-pub(super) fn view(RouteStatus { route, state, obstacle }: RouteStatus) -> RouteView {
-    let (reason, records) = obstacle.map(|obstacle| (obstacle.reason, obstacle.records)).unzip();
+pub(super) fn view(RouteStatus { route, state, problem }: RouteStatus) -> RouteView {
+    let (reason, records) = problem.map(|problem| (problem.reason, problem.records)).unzip();
     RouteView {
         id: route.id.to_string(),
         owner: route.owner.to_string(),

@@ -9,7 +9,7 @@ use webgateway_proto::api::{BuildInfo, Health, method};
 use super::method::{Example, Method, Services};
 use super::samples;
 use crate::api::errors::ErrorKind;
-use crate::domain::Refusal;
+use crate::domain::DomainError;
 
 pub(super) struct HealthStatus;
 pub(super) struct Version;
@@ -37,7 +37,7 @@ impl Method for HealthStatus {
         }]
     }
 
-    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Health, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Health, DomainError> {
         let status = match services.domain.revision().await {
             Ok(_) => "ok",
             Err(error) => {
@@ -63,7 +63,7 @@ impl Method for Version {
         vec![Example { name: "A build", params: EmptyParams {}, result: samples::build() }]
     }
 
-    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<BuildInfo, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<BuildInfo, DomainError> {
         let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         Ok(BuildInfo { name, version, base_domain: Some(services.domain.hosts.base().to_string()) })
     }
@@ -88,7 +88,7 @@ impl Method for Discover {
         }]
     }
 
-    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Value, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Value, DomainError> {
         Ok(services.document.clone())
     }
 }

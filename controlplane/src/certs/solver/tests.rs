@@ -16,7 +16,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::FeedAddress;
 use crate::domain::GatewayListeners;
-use crate::feed::listeners::Listeners;
+use crate::feed::listeners::FeedListeners;
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::server::sample_node::{LIMIT, Node};
@@ -67,13 +67,14 @@ impl SolverFixture {
             nodes: nodes.clone(),
             listeners: GatewayListeners::default(),
             members: Members::new(Clock::system()),
-            calls,
-            questions: Arc::new(|_| Box::pin(async { None })),
+            api: calls,
+            dns: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
             timeouts: Timeouts::default(),
-            garbage: Counter::default(),
+            protocol_errors: Counter::default(),
         };
-        let listeners = Listeners::bind(&[FeedAddress::Unix(dir.path().join("feed.sock"))], None).unwrap();
+        let listeners =
+            FeedListeners::bind(&[FeedAddress::Unix(dir.path().join("feed.sock"))], None).unwrap();
         tasks.essential("feed", service.serve(listeners, None));
         let solver = Solver { timeout, ..Solver::new(base, TxtSet::new(), challenges, nodes) };
         Self { dir, solver, tasks }
@@ -82,7 +83,7 @@ impl SolverFixture {
     /// Connects a node and lets it catch up.
     async fn node(&self, name: &str) -> Node {
         let mut node = Node::connect(&self.dir.path().join("feed.sock"), name, None).await;
-        node.take().await;
+        node.batch_and_ack().await;
         node
     }
 }
@@ -99,10 +100,10 @@ fn request(host: &str, kind: ChallengeKind) -> ChallengeRequest {
 }
 
 async fn receive_challenge(node: &mut Node) -> (ChallengeResponse, u64) {
-    let Ok(ToNode::Begin { full: false }) = node.hear().await else { panic!("no difference") };
-    let Ok(ToNode::Put(resource)) = node.hear().await else { panic!("nothing receive_challenge") };
+    let Ok(ToNode::Begin { full: false }) = node.receive().await else { panic!("no difference") };
+    let Ok(ToNode::Put(resource)) = node.receive().await else { panic!("nothing receive_challenge") };
     let Resource::Challenge(challenge) = *resource else { panic!("no challenge") };
-    let Ok(ToNode::End(held)) = node.hear().await else { panic!("no end") };
+    let Ok(ToNode::End(held)) = node.receive().await else { panic!("no end") };
     (challenge.response, held.version)
 }
 
@@ -140,19 +141,19 @@ async fn publishing_ends_when_every_node_has_acknowledged() {
     for (response, _) in [&first, &second] {
         assert!(matches!(response, ChallengeResponse::TlsAlpn { .. }));
     }
-    a.say(FromNode::Ack(first.1)).await;
+    a.send(FromNode::Ack(first.1)).await;
     let early = timeout(Duration::from_millis(50), &mut publish).await;
     assert!(early.is_err(), "one node has not acknowledged yet");
-    b.say(FromNode::Ack(second.1)).await;
+    b.send(FromNode::Ack(second.1)).await;
     let published = publish.await.unwrap();
     let mut late = Node::connect(&controlplane.dir.path().join("feed.sock"), "c", None).await;
     assert!(
-        late.take().await.contains(&"+challenge/app.example.org".to_owned()),
+        late.batch_and_ack().await.contains(&"+challenge/app.example.org".to_owned()),
         "a node that connects later gets it too"
     );
     drop(published);
     for node in [&mut a, &mut b, &mut late] {
-        assert_eq!(node.take().await, ["-challenge/app.example.org"]);
+        assert_eq!(node.batch_and_ack().await, ["-challenge/app.example.org"]);
     }
 }
 
@@ -165,25 +166,26 @@ async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() 
         let (response, version) = receive_challenge(&mut a).await;
         let ChallengeResponse::Http { token, key_authorization } = response else { panic!("no file") };
         assert_eq!((token.as_str(), key_authorization.as_str()), ("token", "token.thumbprint"));
-        a.say(FromNode::Ack(version)).await;
+        a.send(FromNode::Ack(version)).await;
         receive_challenge(&mut b).await;
         drop(b);
     };
     let (published, ()) = tokio::join!(controlplane.solver.present(&request), leaving);
     drop(published.unwrap());
-    assert_eq!(a.take().await, ["-challenge/app.example.org"]);
+    assert_eq!(a.batch_and_ack().await, ["-challenge/app.example.org"]);
 
     let rejecting = async {
         let (_, version) = receive_challenge(&mut a).await;
         let resource = "challenge/app.example.org".to_owned();
-        a.say(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
-        a.say(FromNode::Ack(version)).await;
+        a.send(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
+        a.send(FromNode::Ack(version)).await;
     };
     let (published, ()) = tokio::join!(controlplane.solver.present(&request), rejecting);
     let error = published.unwrap_err().to_string();
     assert!(error.contains("dataplane a") && error.contains("the key does not fit"), "{error}");
-    assert_eq!(a.take().await, ["-challenge/app.example.org"], "withdrawn after a failure too");
-    let (published, ()) = tokio::join!(controlplane.solver.present(&request), async { drop(a.take().await) });
+    assert_eq!(a.batch_and_ack().await, ["-challenge/app.example.org"], "withdrawn after a failure too");
+    let (published, ()) =
+        tokio::join!(controlplane.solver.present(&request), async { drop(a.batch_and_ack().await) });
     drop(published.unwrap());
 }
 

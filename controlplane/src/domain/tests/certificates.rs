@@ -1,4 +1,4 @@
-//! Who sees which certificate, and what a route that waits for one says.
+//! Tests of the visibility and state of certificates, and of the problems of routes that wait for one.
 
 use time::OffsetDateTime;
 use webgateway_proto::model::{CertificateId, DnsRecord};
@@ -11,9 +11,9 @@ use crate::store::issuance::{self, IssuanceState};
 
 const OWN: &str = "app.example.org";
 
-impl Scene {
+impl TestDomain {
     async fn create_own(&self, who: &str, fqdn: &str) -> RouteStatus {
-        let params = CreateRoute { fqdn: Some(fqdn.to_owned()), subdomain: None, ..wanted("x") };
+        let params = CreateRoute { fqdn: Some(fqdn.to_owned()), subdomain: None, ..create_params("x") };
         self.domain.create_route(&self.caller(who), params).await.unwrap()
     }
 
@@ -27,17 +27,17 @@ impl Scene {
         self.domain.store.write("test", work).await.unwrap();
     }
 
-    /// As if an attempt had failed.
-    async fn failed(&self, id: &str) {
+    /// Records a failed attempt to issue a certificate.
+    async fn record_failure(&self, id: &str) {
         let record = DnsRecord { name: id.into(), kind: "CNAME".into(), value: "gw.example".into() };
         let id = CertificateId::parse(id).unwrap();
         let (last_error, records) = (Some("no such name".to_owned()), vec![record]);
-        let stands = IssuanceState { failures: 2, last_error, records, ..IssuanceState::new(id) };
-        self.write(move |tx| issuance::put(tx, &stands)).await;
+        let state = IssuanceState { failures: 2, last_error, records, ..IssuanceState::new(id) };
+        self.write(move |tx| issuance::put(tx, &state)).await;
     }
 
-    /// As if the internal CA had issued.
-    async fn issued(&self, id: &str, not_after: OffsetDateTime) {
+    /// Stores a certificate as if the internal CA had issued it.
+    async fn store_certificate(&self, id: &str, not_after: OffsetDateTime) {
         let certificate = IssuedCertificate {
             id: CertificateId::parse(id).unwrap(),
             names: vec![id.parse().unwrap()],
@@ -57,18 +57,18 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_certificate_exists_for_whose_route_needs_it_and_for_the_admin() {
-    let scene = Scene::new();
-    scene.create_own("user1.pub", OWN).await;
-    scene.create_own("user1.pub", "deep.er.gw.example").await;
-    scene.create("user1.pub", "covered").await.unwrap();
-    let passed = passed_through("passed.example.org");
-    scene.domain.create_route(&scene.caller("user1.pub"), passed).await.unwrap();
-    assert_eq!(scene.ids("user1.pub").await, [OWN, "deep.er.gw.example"]);
-    assert!(scene.ids("user2.pub").await.is_empty());
-    assert_eq!(scene.ids("admin.pub").await, [OWN, "deep.er.gw.example", "gw.example"]);
+async fn owners_see_the_certificates_their_routes_need_and_the_admin_sees_all() {
+    let test = TestDomain::new();
+    test.create_own("user1.pub", OWN).await;
+    test.create_own("user1.pub", "deep.er.gw.example").await;
+    test.create("user1.pub", "covered").await.unwrap();
+    let passthrough = passthrough_params("passed.example.org");
+    test.domain.create_route(&test.caller("user1.pub"), passthrough).await.unwrap();
+    assert_eq!(test.ids("user1.pub").await, [OWN, "deep.er.gw.example"]);
+    assert!(test.ids("user2.pub").await.is_empty());
+    assert_eq!(test.ids("admin.pub").await, [OWN, "deep.er.gw.example", "gw.example"]);
 
-    let admin = scene.domain.certificate(&scene.caller("admin.pub"), "gw.example").await.unwrap();
+    let admin = test.domain.certificate(&test.caller("admin.pub"), "gw.example").await.unwrap();
     assert_eq!(
         admin.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["gw.example", "*.gw.example"]
@@ -81,87 +81,94 @@ async fn a_certificate_exists_for_whose_route_needs_it_and_for_the_admin() {
         ("admin.pub", "nobody.example.org"),
         ("admin.pub", "no host"),
     ] {
-        let caller = scene.caller(who);
-        let shown = scene.domain.certificate(&caller, id).await;
-        assert!(matches!(shown, Err(Refusal::NoCertificate(_))), "{who} {id}");
-        let renewed = scene.domain.renew_certificate(&caller, id).await;
-        assert!(matches!(renewed, Err(Refusal::NoCertificate(_))), "{who} {id}");
+        let caller = test.caller(who);
+        let found = test.domain.certificate(&caller, id).await;
+        assert!(matches!(found, Err(DomainError::NoCertificate(_))), "{who} {id}");
+        let renewed = test.domain.renew_certificate(&caller, id).await;
+        assert!(matches!(renewed, Err(DomainError::NoCertificate(_))), "{who} {id}");
     }
 }
 
 #[tokio::test]
-async fn renewal_is_asked_for_by_the_owner_and_audited() {
-    let scene = Scene::new();
-    scene.create_own("user1.pub", OWN).await;
-    let before = scene.revision();
-    let asked = scene.domain.renew_certificate(&scene.caller("user1.pub"), OWN).await.unwrap();
-    assert!(asked.issuance.renew_requested);
-    assert_eq!(scene.revision(), before + 1, "whoever issues is woken");
-    assert_eq!(scene.audited(format!("certificate/{OWN}")).await, 1);
-    scene.suspend("user1.pub", true).await.unwrap();
-    let refused = scene.domain.renew_certificate(&scene.caller("user1.pub"), OWN).await;
-    assert!(matches!(refused, Err(Refusal::User(UserRefusal::Suspended { .. }))));
+async fn the_owner_can_request_a_renewal_and_it_is_audited() {
+    let test = TestDomain::new();
+    test.create_own("user1.pub", OWN).await;
+    let before = test.revision();
+    let status = test.domain.renew_certificate(&test.caller("user1.pub"), OWN).await.unwrap();
+    assert!(status.issuance.renew_requested);
+    assert_eq!(test.revision(), before + 1, "the new revision wakes the issuer");
+    assert_eq!(test.audited(format!("certificate/{OWN}")).await, 1);
+    test.suspend("user1.pub", true).await.unwrap();
+    let refused = test.domain.renew_certificate(&test.caller("user1.pub"), OWN).await;
+    assert!(matches!(refused, Err(DomainError::User(UserError::Suspended { .. }))));
 }
 
 #[tokio::test]
-async fn its_state_is_told_by_what_is_held_and_what_failed() {
-    let scene = Scene::new();
-    scene.create_own("user1.pub", OWN).await;
-    assert_eq!(scene.state().await, CertificateState::Waiting);
-    let now = scene.domain.clock.now();
-    scene.issued(OWN, now + time::Duration::DAY).await;
-    assert_eq!(scene.state().await, CertificateState::Valid);
-    scene.failed(OWN).await;
-    assert_eq!(scene.state().await, CertificateState::Failing);
-    scene.issued(OWN, now - time::Duration::DAY).await;
-    assert_eq!(scene.state().await, CertificateState::Expired);
+async fn the_state_of_a_certificate_depends_on_its_expiry_and_on_failed_attempts() {
+    let test = TestDomain::new();
+    test.create_own("user1.pub", OWN).await;
+    assert_eq!(test.state().await, CertificateState::Waiting);
+    let now = test.domain.clock.now();
+    test.store_certificate(OWN, now + time::Duration::DAY).await;
+    assert_eq!(test.state().await, CertificateState::Valid);
+    test.record_failure(OWN).await;
+    assert_eq!(test.state().await, CertificateState::Failing);
+    test.store_certificate(OWN, now - time::Duration::DAY).await;
+    assert_eq!(test.state().await, CertificateState::Expired);
 }
 
 #[tokio::test]
-async fn a_route_that_waits_says_why_and_which_record_is_missing() {
-    let scene = Scene::new();
-    let obstacle = scene.create_own("user1.pub", OWN).await.obstacle.unwrap();
-    assert_eq!((obstacle.reason.as_str(), obstacle.records.len()), ("its certificate is being issued", 0));
-    scene.failed(OWN).await;
-    scene.failed("gw.example").await;
-    scene.create("user1.pub", "covered").await.unwrap();
-    let routes = scene.list(&scene.caller("user1.pub")).await.unwrap();
-    let told: Vec<_> = routes.into_iter().map(|route| route.obstacle.unwrap()).collect();
-    assert_eq!((told[0].reason.as_str(), told[0].records[0].kind.as_str()), ("no such name", "CNAME"));
-    assert!(told[1].reason.contains("the operator's to see to: no such name"), "{}", told[1].reason);
-    assert!(told[1].records.is_empty(), "not the owner's to create");
-    scene.issued(OWN, scene.domain.clock.now() + time::Duration::DAY).await;
-    let routes = scene.list(&scene.caller("user1.pub")).await.unwrap();
-    assert_eq!((routes[0].state, &routes[0].obstacle), (RouteState::Active, &None));
+async fn a_route_without_certificate_reports_the_failure_and_the_missing_records() {
+    let test = TestDomain::new();
+    let problem = test.create_own("user1.pub", OWN).await.problem.unwrap();
+    assert_eq!((problem.reason.as_str(), problem.records.len()), ("its certificate is being issued", 0));
+    test.record_failure(OWN).await;
+    test.record_failure("gw.example").await;
+    test.create("user1.pub", "covered").await.unwrap();
+    let routes = test.list(&test.caller("user1.pub")).await.unwrap();
+    let problems: Vec<_> = routes.into_iter().map(|route| route.problem.unwrap()).collect();
+    assert_eq!(
+        (problems[0].reason.as_str(), problems[0].records[0].kind.as_str()),
+        ("no such name", "CNAME")
+    );
+    assert!(
+        problems[1].reason.contains("which the operator has to fix: no such name"),
+        "{}",
+        problems[1].reason
+    );
+    assert!(problems[1].records.is_empty(), "the operator creates these records");
+    test.store_certificate(OWN, test.domain.clock.now() + time::Duration::DAY).await;
+    let routes = test.list(&test.caller("user1.pub")).await.unwrap();
+    assert_eq!((routes[0].state, &routes[0].problem), (RouteState::Active, &None));
 }
 
 #[tokio::test]
-async fn the_root_is_shown_while_the_internal_ca_issues() {
-    let scene = Scene::new();
-    assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)));
+async fn the_root_is_available_while_the_internal_ca_issues() {
+    let test = TestDomain::new();
+    assert!(matches!(test.domain.root().await, Err(DomainError::NoRoot)));
     let authority = InternalAuthority { certificate: "PEM".to_owned(), key: vec![1].into() };
     let key = SecretKey::new(&[1; 32]).unwrap();
-    scene.write(move |tx| put_authority(tx, &authority, &key)).await;
-    assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)), "it has issued nothing");
-    scene.issued("gw.example", scene.domain.clock.now()).await;
-    assert_eq!(scene.domain.root().await.unwrap(), "PEM");
+    test.write(move |tx| put_authority(tx, &authority, &key)).await;
+    assert!(matches!(test.domain.root().await, Err(DomainError::NoRoot)), "it has issued nothing");
+    test.store_certificate("gw.example", test.domain.clock.now()).await;
+    assert_eq!(test.domain.root().await.unwrap(), "PEM");
 }
 
 #[tokio::test]
-async fn the_pages_together_are_the_list_the_base_domains_in_its_place() {
-    let scene = Scene::new();
+async fn pages_of_any_size_list_all_certificates_in_order() {
+    let test = TestDomain::new();
     for (who, host) in [("u1", "a.example"), ("u2", "b.example"), ("u1", "h.example"), ("u1", "z.example")] {
-        scene.create_own(who, host).await;
+        test.create_own(who, host).await;
     }
-    scene.create("u1", "app").await.unwrap();
-    scene.domain.create_route(&scene.caller("u1"), passed_through("own.example")).await.unwrap();
+    test.create("u1", "app").await.unwrap();
+    test.domain.create_route(&test.caller("u1"), passthrough_params("own.example")).await.unwrap();
     let all = ["a.example", "b.example", "gw.example", "h.example", "z.example"];
     for limit in 1..=6 {
         for (who, expected) in [("admin.pub", &all[..]), ("u1", &["a.example", "h.example", "z.example"])] {
             let (mut ids, mut cursor) = (Vec::new(), None);
             loop {
                 let request = PageRequest { limit: Some(limit), cursor };
-                let page = scene.domain.list_certificates(&scene.caller(who), &request).await.unwrap();
+                let page = test.domain.list_certificates(&test.caller(who), &request).await.unwrap();
                 assert!(page.entries.len() <= limit as usize);
                 ids.extend(page.entries.into_iter().map(|certified| certified.id.to_string()));
                 cursor = page.next;
@@ -173,30 +180,30 @@ async fn the_pages_together_are_the_list_the_base_domains_in_its_place() {
         }
     }
     let page = PageRequest { limit: Some(0), cursor: None };
-    let refused = scene.domain.list_certificates(&scene.caller("u1"), &page).await;
-    assert!(matches!(refused, Err(Refusal::Limit(1000))));
+    let refused = test.domain.list_certificates(&test.caller("u1"), &page).await;
+    assert!(matches!(refused, Err(DomainError::Limit(1000))));
 }
 
 #[tokio::test]
 async fn a_page_ends_early_after_many_routes_that_need_none() {
-    let scene = Scene::new();
-    scene.create("u1", "zz").await.unwrap();
+    let test = TestDomain::new();
+    test.create("u1", "zz").await.unwrap();
     let owner = "u1".parse().unwrap();
-    let seen: Result<_, StoreError> = scene
+    let scanned: Result<_, StoreError> = test
         .domain
         .store
         .read("test", move |tx| {
             let mut hosts = Vec::new();
-            let mut visit = |most| {
+            let mut scan = |most| {
                 crate::store::routes::scan(tx, Some(&owner), None, most, |host, _| {
                     hosts.push(host.to_string());
                     std::ops::ControlFlow::Continue(())
                 })
             };
-            Ok((visit(1)?, visit(2)?, hosts))
+            Ok((scan(1)?, scan(2)?, hosts))
         })
         .await;
-    let (cut, whole, hosts) = seen.unwrap();
-    assert_eq!((cut.unwrap().as_str(), whole), ("zz.gw.example", None));
+    let (limited, complete, hosts) = scanned.unwrap();
+    assert_eq!((limited.unwrap().as_str(), complete), ("zz.gw.example", None));
     assert_eq!(hosts, ["zz.gw.example", "zz.gw.example"]);
 }

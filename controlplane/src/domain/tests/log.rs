@@ -1,11 +1,11 @@
-//! The log has a line for each change, and none for what changed nothing.
+//! Tests of the log: one line for each change, and none for a command without effect.
 
 use std::io::{self, Write};
 use std::sync::{LazyLock, Mutex};
 
 use super::*;
 
-/// The log of this whole test binary: the store writes its lines from a thread of its own.
+/// The log of the whole test binary. It is global because the store logs from a thread of its own.
 static LOG: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(|| {
     let filter = tracing_subscriber::filter::LevelFilter::INFO;
     tracing_subscriber::fmt().with_max_level(filter).with_ansi(false).with_writer(|| Capture).init();
@@ -25,7 +25,7 @@ impl Write for Capture {
     }
 }
 
-/// The number of lines that say this about what has this name.
+/// Returns the number of lines that contain both texts.
 fn lines(message: &str, name: &str) -> usize {
     let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     log.lines().filter(|line| line.contains(message) && line.contains(name)).count()
@@ -34,17 +34,17 @@ fn lines(message: &str, name: &str) -> usize {
 #[tokio::test]
 async fn a_retry_that_changes_nothing_is_not_logged() {
     LazyLock::force(&LOG);
-    let scene = Scene::new();
-    let (domain, owner, admin) = (&scene.domain, scene.caller("logged.pub"), scene.caller("admin.pub"));
-    let params = CreateRoute { id: Some(RouteId::generate()), ..wanted("logged") };
-    let tried = CreateRoute { dry_run: true, ..params.clone() };
-    domain.create_route(&owner, tried).await.unwrap();
-    assert_eq!(lines("route created", "logged.gw.example"), 0, "only tried");
+    let test = TestDomain::new();
+    let (domain, owner, admin) = (&test.domain, test.caller("logged.pub"), test.caller("admin.pub"));
+    let params = CreateRoute { id: Some(RouteId::generate()), ..create_params("logged") };
+    let dry_run = CreateRoute { dry_run: true, ..params.clone() };
+    domain.create_route(&owner, dry_run).await.unwrap();
+    assert_eq!(lines("route created", "logged.gw.example"), 0, "a dry run is not logged");
     for _ in 0..2 {
         domain.create_route(&owner, params.clone()).await.unwrap();
     }
     let id = params.id.unwrap();
-    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
+    let update = UpdateRoute { options: random_balance(), ..UpdateRoute::new(id) };
     for _ in 0..2 {
         domain.update_route(&owner, update.clone()).await.unwrap();
     }

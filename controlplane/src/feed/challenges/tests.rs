@@ -1,4 +1,4 @@
-//! Challenges come and go on a real store's feed, also over a crash.
+//! Tests of challenges with a real store, including crashes.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ fn challenge(host: &str, token: &str) -> Challenge {
     Challenge { host: Host::parse(host).unwrap(), response }
 }
 
-/// A controlplane's feed, but for the nodes.
+/// A controlplane's feed without nodes.
 struct Feed {
     challenges: Challenges,
     catalog: watch::Receiver<Catalog>,
@@ -62,7 +62,7 @@ impl Feed {
         self.catalog.wait_for(|catalog| catalog.version() >= version).await.unwrap().clone()
     }
 
-    /// Ends as a crash does: nothing is taken back.
+    /// Stops the tasks before the guards are dropped, so that nothing is withdrawn, as in a crash.
     async fn crash(self, guards: Vec<ChallengeGuard>) {
         self.tasks.stop().begin();
         self.tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
@@ -70,7 +70,7 @@ impl Feed {
     }
 }
 
-fn held(catalog: &Catalog) -> Vec<String> {
+fn names(catalog: &Catalog) -> Vec<String> {
     let put = |(name, change): (&ResourceName, &Change)| match change {
         Change::Put(_) if *name != ResourceName::Settings => Some(name.to_string()),
         Change::Put(_) | Change::Remove { .. } => None,
@@ -83,37 +83,39 @@ async fn a_challenge_is_on_the_feed_as_long_as_its_guard_lives() {
     let dir = TempDir::new().unwrap();
     let mut feed = Feed::start(dir.path()).await;
     let before = feed.catalog.borrow().held();
-    let guard = feed.challenges.show(challenge("a.example", "t1"));
-    let other = feed.challenges.show(challenge("b.example", "t2"));
+    let guard = feed.challenges.publish(challenge("a.example", "t1"));
+    let other = feed.challenges.publish(challenge("b.example", "t2"));
     let version = guard.version().await.unwrap().max(other.version().await.unwrap());
     assert!(version > before.version);
     let with = feed.reach(version).await;
-    assert_eq!(held(&with).len(), 2);
+    assert_eq!(names(&with).len(), 2);
     drop(guard);
     let without = feed.reach(version + 1).await;
-    assert_eq!(held(&without), ["challenge/b.example"]);
+    assert_eq!(names(&without), ["challenge/b.example"]);
     for from in [before, with.held()] {
         let batch = diff(&without, Some(&from));
         assert!(
-            !batch.is_full() && batch.tells_of(&ResourceName::Challenge(Host::parse("a.example").unwrap()))
+            !batch.is_full() && batch.affects(&ResourceName::Challenge(Host::parse("a.example").unwrap()))
         );
     }
     drop(other);
-    assert!(held(&feed.reach(version + 2).await).is_empty());
+    assert!(names(&feed.reach(version + 2).await).is_empty());
 }
 
 #[tokio::test]
-async fn a_newer_challenge_of_the_same_host_wins() {
+async fn a_newer_challenge_replaces_an_older_one_of_the_same_host() {
     let dir = TempDir::new().unwrap();
     let mut feed = Feed::start(dir.path()).await;
-    let first = feed.challenges.show(challenge("a.example", "t1"));
+    let first = feed.challenges.publish(challenge("a.example", "t1"));
     first.version().await.unwrap();
-    let second = feed.challenges.show(challenge("a.example", "t2"));
+    let second = feed.challenges.publish(challenge("a.example", "t2"));
     assert_eq!(first.version().await, Err(SupersededError));
     let version = second.version().await.unwrap();
     drop(first);
     let catalog = feed.reach(version).await;
-    let Some(Change::Put(put)) = catalog.change_of(&second.name()) else { panic!("the first one's end") };
+    let Some(Change::Put(put)) = catalog.change_of(&second.name()) else {
+        panic!("the end of the first guard removed the challenge")
+    };
     assert_eq!(**put, Resource::Challenge(challenge("a.example", "t2")));
 }
 
@@ -122,30 +124,30 @@ async fn a_crash_leaves_no_challenge_on_any_node() {
     let dir = TempDir::new().unwrap();
     let mut feed = Feed::start(dir.path()).await;
     let old = feed.catalog.borrow().held();
-    let gone = feed.challenges.show(challenge("gone.example", "t0"));
+    let gone = feed.challenges.publish(challenge("gone.example", "t0"));
     let during = feed.reach(gone.version().await.unwrap()).await.held();
     drop(gone);
     feed.reach(during.version + 1).await;
-    let guard = feed.challenges.show(challenge("a.example", "t1"));
+    let guard = feed.challenges.publish(challenge("a.example", "t1"));
     let last = feed.reach(guard.version().await.unwrap()).await.held();
     feed.crash(vec![guard]).await;
 
     let feed = Feed::start(dir.path()).await;
     let catalog = feed.catalog.borrow().clone();
-    assert!(held(&catalog).is_empty());
+    assert!(names(&catalog).is_empty());
     let name = ResourceName::Challenge(Host::parse("a.example").unwrap());
     let batch = diff(&catalog, Some(&last));
-    assert!(!batch.is_full() && batch.tells_of(&name), "who held it all is told to drop it");
+    assert!(!batch.is_full() && batch.affects(&name), "a node that has it is told to drop it");
     for from in [old, during] {
-        assert!(diff(&catalog, Some(&from)).is_full(), "who may hold others gets everything anew");
+        assert!(diff(&catalog, Some(&from)).is_full(), "a node that may have others gets all resources");
     }
     let now = catalog.held();
     feed.crash(Vec::new()).await;
     let feed = Feed::start(dir.path()).await;
-    assert!(!diff(&feed.catalog.borrow(), Some(&now)).is_full(), "a restart alone costs a node nothing");
+    assert!(!diff(&feed.catalog.borrow(), Some(&now)).is_full(), "a restart does not cause a full batch");
 }
 
-/// What happens to the challenges of a few hosts.
+/// An event in the life of the challenges of a few hosts.
 #[derive(Debug, Clone)]
 enum Step {
     Show(u8),
@@ -165,10 +167,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn whatever_comes_and_goes_the_catalog_ends_with_what_is_wanted(
+    fn the_catalog_converges_to_the_active_challenges(
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let (mut state, mut revision) = (State::default(), 0);
+        let (mut state, mut revision) = (ChallengesState::default(), 0);
         let (mut catalog, mut read) = (BTreeMap::new(), 0);
         let host = |n: u8| Host::parse(&format!("h{n}.example")).unwrap();
         for step in steps.into_iter().chain([Step::Publish, Step::Read]) {
@@ -177,18 +179,18 @@ proptest! {
                     state.serial += 1;
                     let token = state.serial.to_string();
                     let resource = Arc::new(Resource::Challenge(challenge(host(n).as_str(), &token)));
-                    state.wanted.insert(host(n), Wanted { serial: state.serial, resource });
+                    state.active.insert(host(n), ActiveChallenge { serial: state.serial, resource });
                 }
-                Step::Drop(n) => drop(state.wanted.remove(&host(n))),
+                Step::Drop(n) => drop(state.active.remove(&host(n))),
                 Step::Publish if state.is_behind() => {
                     revision += 1;
-                    let wanted = state.wanted.clone();
-                    state.tell(&wanted, revision);
+                    let active = state.active.clone();
+                    state.record(&active, revision);
                     prop_assert!(!state.is_behind());
                 }
                 Step::Publish => {}
                 Step::Read => {
-                    for ResourceChange { name, version, change } in state.changed(read, revision) {
+                    for ResourceChange { name, version, change } in state.changes_between(read, revision) {
                         prop_assert!(version > read && version <= revision);
                         match change {
                             Change::Put(resource) => drop(catalog.insert(name, resource)),
@@ -199,9 +201,9 @@ proptest! {
                 }
             }
         }
-        let wanted: Vec<_> = state.wanted.values().map(|wanted| Arc::clone(&wanted.resource)).collect();
-        prop_assert_eq!(catalog.into_values().collect::<Vec<_>>(), wanted);
-        prop_assert!(state.changed(read, revision).is_empty());
-        prop_assert!(state.told.values().all(|told| told.serial.is_some()), "removals are forgotten");
+        let active: Vec<_> = state.active.values().map(|active| Arc::clone(&active.resource)).collect();
+        prop_assert_eq!(catalog.into_values().collect::<Vec<_>>(), active);
+        prop_assert!(state.changes_between(read, revision).is_empty());
+        prop_assert!(state.published.values().all(|published| published.serial.is_some()), "removals are forgotten");
     }
 }

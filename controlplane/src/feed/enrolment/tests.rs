@@ -1,4 +1,4 @@
-//! Joining and renewing over a real store: once, in time, and by nobody else.
+//! Tests of joining and renewing with a real store.
 
 use tempfile::TempDir;
 
@@ -25,8 +25,8 @@ impl Scene {
         let dir = TempDir::new().unwrap();
         let (store, authority) = sample(dir.path(), now()).await;
         let clock = Clock::from_fn(now);
-        let (members, lifetime, attempts) = (Members::new(clock), Duration::days(30), attempts());
-        let enrolment = Enrolment { store, authority, members, clock, lifetime, attempts };
+        let (members, lifetime, rate_limit) = (Members::new(clock), Duration::days(30), join_rate_limit());
+        let enrolment = Enrolment { store, authority, members, clock, lifetime, rate_limit };
         Self { enrolment, _dir: dir }
     }
 
@@ -38,20 +38,20 @@ impl Scene {
         self.enrolment.store.write("test", insert).await.unwrap();
     }
 
-    async fn join(&self, secret: &'static [u8]) -> Result<Enrolled, EnrolmentError> {
-        let asked = wire::JoinRequest { secret: secret.into(), csr: request().1.into() };
-        let joined = self.enrolment.join(remote(None), asked).await;
+    async fn join(&self, secret: &'static [u8]) -> Result<EnrolledNode, EnrolmentError> {
+        let join = wire::JoinRequest { secret: secret.into(), csr: request().1.into() };
+        let joined = self.enrolment.join(remote(None), join).await;
         self.enrolment.members.load(&self.enrolment.store).await.unwrap();
         joined
     }
 
-    async fn renew(&self, peer: Peer) -> Result<Enrolled, EnrolmentError> {
+    async fn renew(&self, peer: Peer) -> Result<EnrolledNode, EnrolmentError> {
         self.enrolment.renew(peer, wire::RenewRequest { csr: request().1.into() }).await
     }
 }
 
 #[tokio::test]
-async fn a_token_is_good_once_for_its_name_and_in_its_time() {
+async fn a_token_can_be_used_once_before_it_expires() {
     let scene = Scene::new().await;
     scene.invite(b"one", "fra", Duration::hours(1)).await;
     scene.invite(b"two", "fra", Duration::hours(1)).await;
@@ -60,7 +60,7 @@ async fn a_token_is_good_once_for_its_name_and_in_its_time() {
     assert!(matches!(scene.join(b"old").await, Err(EnrolmentError::Expired(_))));
     let bad = wire::JoinRequest { secret: b"one".as_slice().into(), csr: b"nonsense".as_slice().into() };
     let refused = scene.enrolment.join(remote(None), bad).await;
-    assert!(matches!(refused, Err(EnrolmentError::Sign(_))), "and the token is still good:");
+    assert!(matches!(refused, Err(EnrolmentError::Sign(_))), "the token is still valid after a failure");
     let joined = scene.join(b"one").await.unwrap();
     assert_eq!(joined.name.as_str(), "fra");
     assert!(matches!(scene.join(b"one").await, Err(EnrolmentError::Used(_))));
@@ -70,7 +70,7 @@ async fn a_token_is_good_once_for_its_name_and_in_its_time() {
 }
 
 #[tokio::test]
-async fn only_a_node_on_the_list_renews_and_it_stays_the_same_node() {
+async fn only_enrolled_nodes_can_renew_and_they_keep_their_identity() {
     let scene = Scene::new().await;
     scene.invite(b"one", "fra", Duration::hours(1)).await;
     let first = scene.join(b"one").await.unwrap().signed;
@@ -78,20 +78,20 @@ async fn only_a_node_on_the_list_renews_and_it_stays_the_same_node() {
     let renewed = scene.renew(remote(id)).await.unwrap().signed;
     assert_eq!(member(&renewed.certificate), id);
     assert_ne!(renewed.fingerprint, first.fingerprint);
-    for stranger in [Peer::Local, remote(None), remote(Some(Uuid::new_v4()))] {
-        assert!(matches!(scene.renew(stranger).await, Err(EnrolmentError::Admission(_))), "{stranger}");
+    for peer in [Peer::Local, remote(None), remote(Some(Uuid::new_v4()))] {
+        assert!(matches!(scene.renew(peer).await, Err(EnrolmentError::Admission(_))), "{peer}");
     }
     let remove = |tx: &mut WriteTx<'_>| nodes::remove(tx, "fra", now());
     scene.enrolment.store.write("test", remove).await.unwrap();
-    // The list has not heard of it yet; the store has.
+    // The store has the removal, the in-memory list does not yet.
     assert!(matches!(scene.renew(remote(id)).await, Err(EnrolmentError::Admission(_))));
 }
 
 #[tokio::test]
-async fn one_network_cannot_try_without_end() {
+async fn attempts_to_join_are_limited_by_network() {
     let scene = Scene::new().await;
-    for _ in 0..ATTEMPTS.get() {
+    for _ in 0..JOINS_PER_MINUTE.get() {
         assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::Unknown)));
     }
-    assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::TooMany)));
+    assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::RateLimited)));
 }

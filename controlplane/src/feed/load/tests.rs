@@ -1,4 +1,4 @@
-//! The catalog follows a real store.
+//! Tests of the loader with a real store.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ async fn create(store: &Store, host: String) -> u64 {
 }
 
 #[tokio::test]
-async fn changes_are_gathered_and_published() {
+async fn changes_are_batched_and_published() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let loader = loader(&store, "400::/7");
@@ -76,7 +76,7 @@ async fn changes_are_gathered_and_published() {
 }
 
 #[tokio::test]
-async fn narrower_settings_take_routes_away_and_every_node_learns_of_it() {
+async fn narrower_settings_remove_routes_and_require_full_batches() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     create(&store, "a.example".into()).await;
@@ -84,15 +84,15 @@ async fn narrower_settings_take_routes_away_and_every_node_learns_of_it() {
     let puts = |catalog: &Catalog| catalog.since(0).filter(|(_, c)| matches!(c, Change::Put(_))).count();
     assert_eq!(puts(&wide), 2);
     let again = loader(&store, "400::/7").load().await.unwrap();
-    assert!(again.knows(&wide.held()), "a restart alone costs a node nothing");
+    assert!(again.can_diff_from(&wide.held()), "a restart does not cause a full batch");
 
     let narrow = loader(&store, "500::/16").load().await.unwrap();
     assert_eq!(puts(&narrow), 1, "the settings");
-    assert!(!narrow.knows(&wide.held()));
+    assert!(!narrow.can_diff_from(&wide.held()));
 }
 
 #[tokio::test]
-async fn a_deletion_is_forgotten_in_time_and_a_node_that_missed_it_is_told_everything() {
+async fn old_deletions_are_forgotten_and_nodes_that_missed_them_need_a_full_batch() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     create(&store, "a.example".into()).await;
@@ -107,15 +107,15 @@ async fn a_deletion_is_forgotten_in_time_and_a_node_that_missed_it_is_told_every
         async { deleted.await.unwrap() }
     };
     delete(99).await;
-    assert!(loader(&store, "400::/7").load().await.unwrap().knows(&before));
+    assert!(loader(&store, "400::/7").load().await.unwrap().can_diff_from(&before));
     let old = delete(69).await;
     let catalog = loader(&store, "400::/7").load().await.unwrap();
-    assert!(!catalog.knows(&before));
-    assert!(catalog.knows(&Held { version: old, ..before }));
+    assert!(!catalog.can_diff_from(&before));
+    assert!(catalog.can_diff_from(&Held { version: old, ..before }));
 }
 
 #[tokio::test]
-async fn other_listeners_are_told_as_a_difference_and_cost_nothing_else() {
+async fn changed_listeners_are_published_as_a_difference() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     create(&store, "a.example".into()).await;
@@ -127,18 +127,18 @@ async fn other_listeners_are_told_as_a_difference_and_cost_nothing_else() {
     tasks.essential("catalog", loader.follow(sender, tasks.stop().clone()));
     let addresses = ["[400::1]:443", "[::]:443", "127.0.0.1:9180", "192.0.2.1:443"];
     let addresses = addresses.map(|address| address.parse().unwrap()).to_vec();
-    listeners.learn("n", ProcessListeners { stack: "s".into(), addresses });
+    listeners.set_node("n", ProcessListeners { stack: "s".into(), addresses });
     let catalog = receiver.wait_for(|catalog| catalog.version() > before.version).await.unwrap().clone();
-    let told: Vec<_> = catalog.since(before.version).collect();
-    let [(ResourceName::Settings, Change::Put(settings))] = told[..] else { panic!("{}", told.len()) };
+    let changes: Vec<_> = catalog.since(before.version).collect();
+    let [(ResourceName::Settings, Change::Put(settings))] = changes[..] else { panic!("{}", changes.len()) };
     let Resource::Settings(settings) = settings.as_ref() else { panic!("no settings") };
     let at: Vec<_> =
-        settings.listeners.iter().flat_map(|of| &of.addresses).map(ToString::to_string).collect();
-    assert_eq!(at, ["[400::1]:443", "[::]:443"], "where a backend may be");
+        settings.listeners.iter().flat_map(|process| &process.addresses).map(ToString::to_string).collect();
+    assert_eq!(at, ["[400::1]:443", "[::]:443"], "only addresses that a backend may have");
     tasks.stop().begin();
     tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
-    // After a restart no node has said anything yet.
+    // After a restart no node has reported its listeners yet.
     let again = self::loader(&store, "400::/7").load().await.unwrap();
-    assert!(again.knows(&before) && again.knows(&catalog.held()));
+    assert!(again.can_diff_from(&before) && again.can_diff_from(&catalog.held()));
     assert_eq!(again.since(catalog.version()).count(), 1, "the settings alone");
 }

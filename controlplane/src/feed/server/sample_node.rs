@@ -1,4 +1,4 @@
-//! A node for the tests: a real client over the real socket.
+//! A node for tests: a gRPC client over a real unix socket.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use webgateway_proto::feed::wire::feed_client::FeedClient;
 use webgateway_proto::feed::{FromNode, Held, ToNode, wire};
 use webgateway_proto::model::Prefixes;
 
-/// How long anything may take.
+/// The time limit of any operation in tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// A client of the feed at `path`.
+/// Connects a client to the feed at `path`.
 pub(crate) async fn client(path: &Path) -> FeedClient<Channel> {
     let path = path.to_owned();
     let connector = tower::service_fn(move |_| {
@@ -28,7 +28,7 @@ pub(crate) async fn client(path: &Path) -> FeedClient<Channel> {
     FeedClient::new(channel)
 }
 
-/// One node's stream.
+/// The stream of one node.
 pub(crate) struct Node {
     pub(crate) outbound: mpsc::Sender<wire::NodeMessage>,
     inbound: Streaming<wire::FeedMessage>,
@@ -36,22 +36,22 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn connect(path: &Path, name: &str, held: Option<Held>) -> Self {
-        let node = Self::silent(path).await;
-        node.say(FromNode::Hello { node: name.into(), build: "test".into(), held }).await;
+        let node = Self::connect_without_hello(path).await;
+        node.send(FromNode::Hello { node: name.into(), build: "test".into(), held }).await;
         node
     }
 
-    pub(crate) async fn silent(path: &Path) -> Self {
+    pub(crate) async fn connect_without_hello(path: &Path) -> Self {
         let (outbound, queue) = mpsc::channel(16);
         let inbound = client(path).await.subscribe(ReceiverStream::new(queue)).await.unwrap().into_inner();
         Self { outbound, inbound }
     }
 
-    pub(crate) async fn say(&self, message: FromNode) {
+    pub(crate) async fn send(&self, message: FromNode) {
         self.outbound.send(message.into()).await.unwrap();
     }
 
-    pub(crate) async fn hear(&mut self) -> Result<ToNode, Status> {
+    pub(crate) async fn receive(&mut self) -> Result<ToNode, Status> {
         loop {
             let message = timeout(LIMIT, self.inbound.message()).await.expect("in time")?;
             let message = message.ok_or_else(|| Status::ok("the end"))?;
@@ -62,24 +62,24 @@ impl Node {
         }
     }
 
-    /// One batch: whether it is full, what it puts and removes, its version.
+    /// Receives one batch: true if it is full, the names that it puts (`+`) and removes (`-`), and its version.
     pub(crate) async fn batch(&mut self) -> (bool, Vec<String>, u64) {
-        let Ok(ToNode::Begin { full }) = self.hear().await else { panic!("no batch") };
-        let mut said = Vec::new();
+        let Ok(ToNode::Begin { full }) = self.receive().await else { panic!("no batch") };
+        let mut received = Vec::new();
         loop {
-            match self.hear().await.unwrap() {
-                ToNode::Put(resource) => said.push(format!("+{}", resource.name())),
-                ToNode::Remove { name, .. } => said.push(format!("-{name}")),
-                ToNode::End(held) => return (full, said, held.version),
+            match self.receive().await.unwrap() {
+                ToNode::Put(resource) => received.push(format!("+{}", resource.name())),
+                ToNode::Remove { name, .. } => received.push(format!("-{name}")),
+                ToNode::End(held) => return (full, received, held.version),
                 other => panic!("{other:?}"),
             }
         }
     }
 
-    /// One batch, acknowledged: what it puts and removes.
-    pub(crate) async fn take(&mut self) -> Vec<String> {
-        let (_, said, version) = self.batch().await;
-        self.say(FromNode::Ack(version)).await;
-        said
+    /// Receives and acknowledges one batch. Returns the names that it puts (`+`) and removes (`-`).
+    pub(crate) async fn batch_and_ack(&mut self) -> Vec<String> {
+        let (_, received, version) = self.batch().await;
+        self.send(FromNode::Ack(version)).await;
+        received
     }
 }

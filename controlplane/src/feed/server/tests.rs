@@ -1,4 +1,4 @@
-//! A real client over a real unix socket.
+//! Tests of the feed's service with a real client over a real unix socket.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ struct Controlplane {
     path: PathBuf,
     catalog: watch::Sender<Catalog>,
     nodes: Nodes,
-    garbage: Counter,
+    protocol_errors: Counter,
     tasks: Tasks,
     _dir: TempDir,
 }
@@ -45,23 +45,23 @@ impl Controlplane {
                 async move { http::Response::new(format!("{} {}", call.client, call.request.uri()).into()) },
             )
         });
-        let garbage = Counter::default();
+        let protocol_errors = Counter::default();
         let service = FeedService {
             catalog: receiver,
             nodes: nodes.clone(),
             listeners: GatewayListeners::default(),
             members: Members::new(Clock::system()),
-            calls: echo,
-            questions: Arc::new(|_| Box::pin(async { None })),
+            api: echo,
+            dns: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
             timeouts,
-            garbage: garbage.clone(),
+            protocol_errors: protocol_errors.clone(),
         };
         tasks.essential(
             "feed",
-            service.serve(Listeners::bind(&[FeedAddress::Unix(path.clone())], None).unwrap(), None),
+            service.serve(FeedListeners::bind(&[FeedAddress::Unix(path.clone())], None).unwrap(), None),
         );
-        Self { path, catalog, nodes, garbage, tasks, _dir: dir }
+        Self { path, catalog, nodes, protocol_errors, tasks, _dir: dir }
     }
 
     fn change(&self, changed: ResourceChange) {
@@ -70,8 +70,8 @@ impl Controlplane {
         });
     }
 
-    /// Waits until the nodes are as `expected`.
-    async fn nodes_are(&self, expected: impl Fn(&[super::super::nodes::Node]) -> bool) {
+    /// Waits until the list of nodes is as `expected`.
+    async fn wait_nodes(&self, expected: impl Fn(&[super::super::nodes::Node]) -> bool) {
         let wait = async {
             while !expected(&self.nodes.list()) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -80,13 +80,15 @@ impl Controlplane {
         timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{:?}", self.nodes.list()));
     }
 
-    async fn counted(&self, garbage: u64) {
+    async fn wait_protocol_errors(&self, protocol_errors: u64) {
         let wait = async {
-            while self.garbage.get() < garbage {
+            while self.protocol_errors.get() < protocol_errors {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{} instead of {garbage}", self.garbage.get()));
+        timeout(LIMIT, wait)
+            .await
+            .unwrap_or_else(|_| panic!("{} instead of {protocol_errors}", self.protocol_errors.get()));
     }
 }
 
@@ -95,63 +97,62 @@ fn named(sign: &str, n: u64) -> String {
 }
 
 #[tokio::test]
-async fn everything_then_the_differences_then_the_rest_after_a_reconnect() {
+async fn a_node_gets_everything_then_differences_also_after_a_reconnect() {
     let plane = Controlplane::start(Timeouts::default());
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     assert_eq!(node.batch().await, (true, vec![named("+", 1), named("+", 2)], 2));
     plane.change(put(1, 3));
     plane.change(remove(2, 4));
-    node.say(FromNode::Ack(2)).await;
+    node.send(FromNode::Ack(2)).await;
     assert_eq!(node.batch().await, (false, vec![named("+", 1), named("-", 2)], 4));
-    node.say(FromNode::Ack(4)).await;
-    plane.nodes_are(|nodes| nodes[0].connected && nodes[0].held == 4).await;
+    node.send(FromNode::Ack(4)).await;
+    plane.wait_nodes(|nodes| nodes[0].connected && nodes[0].held == 4).await;
 
     drop(node);
-    plane.nodes_are(|nodes| !nodes[0].connected).await;
+    plane.wait_nodes(|nodes| !nodes[0].connected).await;
     plane.change(put(3, 5));
     let mut node = Node::connect(&plane.path, "edge1", Some(Held { epoch: "e".into(), version: 4 })).await;
     assert_eq!(node.batch().await, (false, vec![named("+", 3)], 5));
-    let mut stranger =
-        Node::connect(&plane.path, "edge2", Some(Held { epoch: "old".into(), version: 4 })).await;
-    assert_eq!(stranger.batch().await, (true, vec![named("+", 1), named("+", 3)], 5));
-    assert_eq!(plane.garbage.get(), 0);
+    let mut other = Node::connect(&plane.path, "edge2", Some(Held { epoch: "old".into(), version: 4 })).await;
+    assert_eq!(other.batch().await, (true, vec![named("+", 1), named("+", 3)], 5));
+    assert_eq!(plane.protocol_errors.get(), 0);
 }
 
 #[tokio::test]
-async fn a_reject_is_listed_by_name_until_it_is_cured() {
+async fn a_reject_is_listed_until_the_resource_changes() {
     let plane = Controlplane::start(Timeouts::default());
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     node.batch().await;
     let resource = route_name(1).to_string();
-    node.say(FromNode::Reject { version: 2, resource: resource.clone(), reason: "key does not fit".into() })
+    node.send(FromNode::Reject { version: 2, resource: resource.clone(), reason: "key does not fit".into() })
         .await;
-    node.say(FromNode::Ack(2)).await;
-    node.say(FromNode::Status { connections: 7, requests: 9, draining: false }).await;
-    plane.nodes_are(|nodes| nodes[0].acked == 2 && nodes[0].connections == 7).await;
+    node.send(FromNode::Ack(2)).await;
+    node.send(FromNode::Status { connections: 7, requests: 9, draining: false }).await;
+    plane.wait_nodes(|nodes| nodes[0].acked == 2 && nodes[0].connections == 7).await;
     let listed = &plane.nodes.list()[0];
     assert_eq!((listed.held, listed.rejects[&resource].as_str()), (0, "key does not fit"));
     plane.change(put(1, 3));
     assert_eq!(node.batch().await, (false, vec![named("+", 1)], 3));
-    node.say(FromNode::Ack(3)).await;
-    plane.nodes_are(|nodes| nodes[0].held == 3 && nodes[0].rejects.is_empty()).await;
+    node.send(FromNode::Ack(3)).await;
+    plane.wait_nodes(|nodes| nodes[0].held == 3 && nodes[0].rejects.is_empty()).await;
 }
 
 #[tokio::test]
-async fn the_newest_node_of_one_name_wins() {
+async fn a_newer_stream_replaces_an_older_one_of_the_same_name() {
     let plane = Controlplane::start(Timeouts::default());
     let mut first = Node::connect(&plane.path, "edge1", None).await;
     first.batch().await;
     let mut second = Node::connect(&plane.path, "edge1", None).await;
     second.batch().await;
-    assert_eq!(first.hear().await.unwrap_err().code(), tonic::Code::Aborted);
-    second.say(FromNode::Ack(2)).await;
-    plane.nodes_are(|nodes| nodes.len() == 1 && nodes[0].connected && nodes[0].held == 2).await;
+    assert_eq!(first.receive().await.unwrap_err().code(), tonic::Code::Aborted);
+    second.send(FromNode::Ack(2)).await;
+    plane.wait_nodes(|nodes| nodes.len() == 1 && nodes[0].connected && nodes[0].held == 2).await;
 }
 
 #[tokio::test]
-async fn a_silent_node_is_dropped_and_one_that_beats_is_not() {
+async fn a_node_without_heartbeats_is_disconnected() {
     let short = Duration::from_millis(200);
-    let timeouts = Timeouts { heartbeat: short / 4, silence: short, hello: short / 2, ..Timeouts::default() };
+    let timeouts = Timeouts { heartbeat: short / 4, idle: short, hello: short / 2, ..Timeouts::default() };
     let plane = Controlplane::start(timeouts);
     let mut silent = Node::connect(&plane.path, "silent", None).await;
     let mut lively = Node::connect(&plane.path, "lively", None).await;
@@ -163,17 +164,17 @@ async fn a_silent_node_is_dropped_and_one_that_beats_is_not() {
     });
     silent.batch().await;
     lively.batch().await;
-    assert_eq!(silent.hear().await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
-    plane.nodes_are(|nodes| nodes.iter().any(|node| !node.connected)).await;
-    lively.say(FromNode::Ack(2)).await;
-    plane.nodes_are(|nodes| nodes.iter().any(|n| n.name == "lively" && n.connected && n.held == 2)).await;
+    assert_eq!(silent.receive().await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    plane.wait_nodes(|nodes| nodes.iter().any(|node| !node.connected)).await;
+    lively.send(FromNode::Ack(2)).await;
+    plane.wait_nodes(|nodes| nodes.iter().any(|n| n.name == "lively" && n.connected && n.held == 2)).await;
 
-    let mut nobody = Node::silent(&plane.path).await;
-    assert_eq!(nobody.hear().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    let mut nobody = Node::connect_without_hello(&plane.path).await;
+    assert_eq!(nobody.receive().await.unwrap_err().code(), tonic::Code::InvalidArgument);
 }
 
 #[tokio::test]
-async fn garbage_is_cut_and_counted_and_nodes_notice_nothing() {
+async fn protocol_errors_close_connections_and_are_counted() {
     let plane = Controlplane::start(Timeouts { hello: Duration::from_millis(300), ..Timeouts::default() });
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     node.batch().await;
@@ -182,23 +183,23 @@ async fn garbage_is_cut_and_counted_and_nodes_notice_nothing() {
     for bytes in cases {
         let mut stream = UnixStream::connect(&plane.path).await.unwrap();
         stream.write_all(bytes).await.unwrap();
-        // Cut: an end or a reset, in time.
-        let _ = timeout(LIMIT, stream.read_to_end(&mut Vec::new())).await.expect("cut");
+        // The connection ends or is reset in time.
+        let _ = timeout(LIMIT, stream.read_to_end(&mut Vec::new())).await.expect("the connection ends");
     }
-    plane.counted(4).await;
-    let mut liar = Node::connect(&plane.path, "liar", None).await;
-    liar.batch().await;
-    liar.say(FromNode::Ack(99)).await;
-    assert_eq!(liar.hear().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    plane.wait_protocol_errors(4).await;
+    let mut wrong_ack = Node::connect(&plane.path, "wrong-ack", None).await;
+    wrong_ack.batch().await;
+    wrong_ack.send(FromNode::Ack(99)).await;
+    assert_eq!(wrong_ack.receive().await.unwrap_err().code(), tonic::Code::InvalidArgument);
     let mut unnamed = Node::connect(&plane.path, "", None).await;
-    assert_eq!(unnamed.hear().await.unwrap_err().code(), tonic::Code::InvalidArgument);
-    plane.counted(6).await;
-    node.say(FromNode::Ack(2)).await;
-    plane.nodes_are(|nodes| nodes.iter().any(|n| n.name == "edge1" && n.connected && n.held == 2)).await;
+    assert_eq!(unnamed.receive().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    plane.wait_protocol_errors(6).await;
+    node.send(FromNode::Ack(2)).await;
+    plane.wait_nodes(|nodes| nodes.iter().any(|n| n.name == "edge1" && n.connected && n.held == 2)).await;
 }
 
 #[tokio::test]
-async fn api_calls_are_answered_and_bounded() {
+async fn api_calls_get_responses_and_are_bounded() {
     let plane = Controlplane::start(Timeouts::default());
     let mut client = client(&plane.path).await;
     let call = |body: Bytes| {
@@ -214,12 +215,12 @@ async fn api_calls_are_answered_and_bounded() {
 }
 
 #[tokio::test]
-async fn stopping_ends_the_streams_and_takes_the_socket_away() {
+async fn stopping_ends_the_streams_and_removes_the_socket() {
     let plane = Controlplane::start(Timeouts::default());
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     node.batch().await;
     plane.tasks.stop().begin();
-    assert_eq!(node.hear().await.unwrap_err().code(), tonic::Code::Unavailable);
+    assert_eq!(node.receive().await.unwrap_err().code(), tonic::Code::Unavailable);
     plane.tasks.run_until_stopped(LIMIT).await.unwrap();
     assert!(!plane.path.exists());
 }

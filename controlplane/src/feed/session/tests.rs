@@ -1,4 +1,4 @@
-//! Whatever happens on the way, a node ends with what the catalog holds.
+//! Tests of sessions, among them that a node converges to the catalog after any sequence of events.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ fn catalog() -> Catalog {
 }
 
 #[test]
-fn the_next_batch_waits_for_the_answer_and_merges_what_changed() {
+fn the_next_batch_waits_for_the_ack_and_merges_changes() {
     let mut catalog = catalog();
     let mut session = Session::new(None);
     assert!(session.next(&catalog).unwrap().is_full());
     advance(&mut catalog, vec![put(1, 3)]);
     advance(&mut catalog, vec![put(1, 4)]);
-    assert!(session.next(&catalog).is_none(), "nothing before the answer");
+    assert!(session.next(&catalog).is_none(), "nothing before the ack");
     session.ack(2).unwrap();
     let batch = session.next(&catalog).unwrap();
     assert_eq!((batch.messages().count(), batch.end().version), (3, 4), "one put for two changes");
@@ -37,7 +37,7 @@ fn the_next_batch_waits_for_the_answer_and_merges_what_changed() {
 }
 
 #[test]
-fn a_node_that_is_up_to_date_is_told_so() {
+fn a_node_that_is_up_to_date_gets_an_empty_first_batch() {
     let catalog = catalog();
     let mut session = Session::new(Some(catalog.held()));
     assert_eq!(session.next(&catalog).unwrap().messages().count(), 2);
@@ -56,7 +56,7 @@ fn a_rejected_version_is_not_held() {
     session.ack(3).unwrap();
     assert_eq!((session.held(), session.rejects().len()), (0, 1), "another change does not cure it");
     advance(&mut catalog, vec![put(1, 4)]);
-    assert!(session.next(&catalog).unwrap().tells_of(&route_name(1)));
+    assert!(session.next(&catalog).unwrap().affects(&route_name(1)));
     session.ack(4).unwrap();
     assert_eq!((session.held(), session.rejects().len()), (4, 0), "a new version of it does");
 }
@@ -75,7 +75,7 @@ fn rejects_are_bounded_and_still_count() {
 }
 
 #[test]
-fn an_answer_to_nothing_is_a_violation() {
+fn an_unexpected_ack_is_a_protocol_error() {
     let catalog = catalog();
     let mut session = Session::new(None);
     assert_eq!(session.ack(2), Err(ProtocolError::Ack(2)));
@@ -85,7 +85,7 @@ fn an_answer_to_nothing_is_a_violation() {
     assert_eq!(session.ack(2), Err(ProtocolError::Ack(2)));
 }
 
-/// A node as simple as can be: it applies a batch whole, or not at all.
+/// A minimal node that applies a batch completely or not at all.
 #[derive(Default)]
 struct Node {
     table: BTreeMap<ResourceName, Resource>,
@@ -115,13 +115,13 @@ enum Step {
     Remove(u64),
     /// A transaction that changes no resource.
     Nothing,
-    /// The node gets a batch, applies it, and its answer arrives.
+    /// The node receives a batch and applies it, and its ack arrives.
     Exchange,
-    /// The connection is lost before the batch is applied, or after it is and before the answer arrives.
+    /// The connection is lost, either before the batch is applied or between that and the ack.
     Lost {
         applied: bool,
     },
-    /// Another database, at this version.
+    /// Another database at this version takes the place of the current one.
     Restore(u64),
 }
 
@@ -138,27 +138,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 #[derive(Default)]
-struct World {
-    truth: BTreeMap<ResourceName, Resource>,
+struct ExpectedState {
+    resources: BTreeMap<ResourceName, Resource>,
     epochs: u32,
 }
 
-impl World {
+impl ExpectedState {
     fn mutate(&mut self, catalog: &mut Catalog, step: &Step) {
         let version = catalog.version() + 1;
         let changed = match *step {
             Step::Put(n) => {
-                self.truth.insert(route_name(n), route(n, version));
+                self.resources.insert(route_name(n), route(n, version));
                 vec![put(n, version)]
             }
             Step::Remove(n) => {
-                self.truth.remove(&route_name(n));
+                self.resources.remove(&route_name(n));
                 vec![remove(n, version)]
             }
             Step::Nothing => vec![],
             Step::Restore(version) => {
                 self.epochs += 1;
-                self.truth.clear();
+                self.resources.clear();
                 *catalog = Catalog::new(history(&format!("e{}", self.epochs)), 0);
                 catalog.apply(ChangeSet { version, changed: vec![] });
                 return;
@@ -171,13 +171,13 @@ impl World {
 
 proptest! {
     #[test]
-    fn any_history_leads_a_node_to_what_the_catalog_holds(steps in steps()) {
-        let mut world = World::default();
+    fn a_node_converges_to_the_catalog_after_any_sequence_of_steps(steps in steps()) {
+        let mut expected = ExpectedState::default();
         let mut catalog = Catalog::new(history("e0"), 0);
         let mut node = Node::default();
         let mut session = Session::new(None);
         for step in &steps {
-            world.mutate(&mut catalog, step);
+            expected.mutate(&mut catalog, step);
             match step {
                 Step::Exchange => if let Some(batch) = session.next(&catalog) {
                     node.apply(&batch);
@@ -189,7 +189,7 @@ proptest! {
                     }
                     session = Session::new(node.held.clone());
                 }
-                // A restored database is a new process: every stream starts anew.
+                // A restored database is a new process: every stream starts over.
                 Step::Restore(_) => session = Session::new(node.held.clone()),
                 Step::Put(_) | Step::Remove(_) | Step::Nothing => {}
             }
@@ -198,7 +198,7 @@ proptest! {
             node.apply(&batch);
             session.ack(batch.end().version).unwrap();
         }
-        prop_assert_eq!(&node.table, &world.truth);
+        prop_assert_eq!(&node.table, &expected.resources);
         prop_assert_eq!(node.held, Some(catalog.held()));
         prop_assert!(session.next(&catalog).is_none());
     }

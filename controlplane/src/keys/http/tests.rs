@@ -1,4 +1,4 @@
-//! A key server that answers, changes its mind, fails, and lies.
+//! Tests of caching, failures and invalid responses of a key server.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -13,19 +13,19 @@ use webgateway_proto::httpsig::PrivateKey;
 use super::*;
 
 thread_local! {
-    /// The time of this test's clock, after its beginning.
+    /// The time of this test's clock since its start.
     static TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-fn wait(time: Duration) {
+fn advance(time: Duration) {
     TIME.set(TIME.get() + time);
 }
 
-/// Answers every request with the same text.
+/// A server that sends the same text to every request.
 struct Server {
     address: SocketAddr,
-    says: Arc<Mutex<String>>,
-    asked: Arc<AtomicUsize>,
+    response: Arc<Mutex<String>>,
+    requests: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -46,30 +46,30 @@ fn keys(seed: u8) -> Option<PublicKeys> {
 }
 
 impl Server {
-    #[expect(clippy::disallowed_methods, reason = "the test aborts it, and sees what it does")]
-    async fn start(says: &str) -> Self {
+    #[expect(clippy::disallowed_methods, reason = "the test aborts the task")]
+    async fn start(response: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, says) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(says.to_owned())));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (text, count) = (Arc::clone(&says), Arc::clone(&asked));
+        let (address, response) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(response.to_owned())));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (text, count) = (Arc::clone(&response), Arc::clone(&requests));
         let task = spawn_local(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
                 let _ = stream.read(&mut [0; 4096]).await;
-                let answer = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let response = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let _ = stream.write_all(response.as_bytes()).await;
             }
         });
-        Self { address, says, asked, task }
+        Self { address, response, requests, task }
     }
 
-    fn say(&self, text: String) {
-        *self.says.lock().unwrap() = text;
+    fn set_response(&self, text: String) {
+        *self.response.lock().unwrap() = text;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 
     fn store(&self, ttl: Duration) -> KeyServer {
@@ -88,74 +88,77 @@ fn id() -> KeyId {
     "user1.pub".parse().unwrap()
 }
 
-/// Runs a story whose server runs beside it.
-async fn story(run: impl Future<Output = ()>) {
+/// Runs a test and its server on one thread.
+async fn run_local(run: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().run_until(run).await;
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_key_is_asked_for_once_in_its_time_by_however_many() {
-    story(async {
+async fn concurrent_lookups_share_one_request() {
+    run_local(async {
         let server = Server::start(&ok(&pem(1))).await;
         let store = server.store(HOUR);
         let user = id();
         let found = futures_util::future::join_all((0..50).map(|_| store.find(&user))).await;
         assert!(found.into_iter().all(|found| found.unwrap() == keys(1)));
         assert_eq!(store.find(&user).await.unwrap(), keys(1));
-        assert_eq!(server.asked(), 1);
+        assert_eq!(server.requests(), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_end_of_its_time_and_a_doubt_ask_anew() {
-    story(async {
+async fn expiry_and_refresh_fetch_a_key_again() {
+    run_local(async {
         let server = Server::start(&ok(&pem(1))).await;
         let store = server.store(HOUR);
         assert_eq!(store.find(&id()).await.unwrap(), keys(1));
-        server.say(ok(&pem(2)));
-        assert_eq!(store.find_again(&id()).await.unwrap(), None, "it came just now");
-        wait(YOUNG);
-        assert_eq!(store.find(&id()).await.unwrap(), keys(1), "its time is not over");
-        assert_eq!(store.find_again(&id()).await.unwrap(), keys(2));
-        server.say(ok(&pem(3)));
-        wait(HOUR);
+        server.set_response(ok(&pem(2)));
+        assert_eq!(store.refresh(&id()).await.unwrap(), None, "the response is too young");
+        advance(MIN_REFRESH_AGE);
+        assert_eq!(store.find(&id()).await.unwrap(), keys(1), "the TTL has not elapsed");
+        assert_eq!(store.refresh(&id()).await.unwrap(), keys(2));
+        server.set_response(ok(&pem(3)));
+        advance(HOUR);
         assert_eq!(store.find(&id()).await.unwrap(), keys(3));
-        server.say(status("404 Not Found"));
-        wait(HOUR);
-        assert_eq!(store.find(&id()).await.unwrap(), None, "taken back");
+        server.set_response(status("404 Not Found"));
+        advance(HOUR);
+        assert_eq!(store.find(&id()).await.unwrap(), None, "the key was removed");
         assert_eq!(store.find(&id()).await.unwrap(), None);
-        assert_eq!(server.asked(), 4, "what is absent is remembered too");
+        assert_eq!(server.requests(), 4, "absence is cached");
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_earlier_answer_serves_while_the_server_is_away_but_not_for_ever() {
-    story(async {
+async fn cached_keys_are_used_while_the_server_fails_up_to_a_maximum_age() {
+    run_local(async {
         let server = Server::start(&ok(&pem(1))).await;
         let store = server.store(HOUR);
         assert_eq!(store.find(&id()).await.unwrap(), keys(1));
         for failing in [status("500 Oh"), status("302 Found\r\nlocation: http://127.0.0.1/"), String::new()] {
-            server.say(failing);
-            wait(HOUR);
+            server.set_response(failing);
+            advance(HOUR);
             assert_eq!(store.find(&id()).await.unwrap(), keys(1));
         }
-        wait(STALE);
-        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::Away(_))));
-        server.say(ok(&pem(2)));
-        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::Away(_))), "not asked at every turn");
-        wait(PAUSE);
+        advance(MAX_STALE_AGE);
+        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::ServerUnavailable(_))));
+        server.set_response(ok(&pem(2)));
+        assert!(
+            matches!(store.find(&id()).await, Err(UnusableKeyError::ServerUnavailable(_))),
+            "not requested again before the delay"
+        );
+        advance(RETRY_DELAY);
         assert_eq!(store.find(&id()).await.unwrap(), keys(2));
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_unusable_entry_does_not_take_the_others_away() {
-    story(async {
+async fn an_unusable_entry_is_skipped() {
+    run_local(async {
         let server = Server::start(&ok(&format!("nonsense!\n{}", pem(1)))).await;
         let found = server.store(HOUR).find(&id()).await.unwrap().unwrap();
         assert_eq!(found.skipped().len(), 1);
@@ -165,29 +168,29 @@ async fn an_unusable_entry_does_not_take_the_others_away() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_said() {
-    story(async {
-        for (answer, expected) in [
+async fn invalid_responses_are_reported() {
+    run_local(async {
+        for (response, expected) in [
             (ok("nonsense!"), "line 1: not a key: ed25519"),
             (ok(""), "empty"),
             (ok(&"x".repeat(17 * 1024)), "over 16384 bytes"),
             (status("500 Oh"), "500"),
             (status("301 Moved\r\nlocation: http://127.0.0.1:1/"), "redirects are not followed"),
-            ("SSH-2.0-OpenSSH\r\n".to_owned(), "cannot be asked"),
+            ("SSH-2.0-OpenSSH\r\n".to_owned(), "is unavailable"),
         ] {
-            let server = Server::start(&answer).await;
+            let server = Server::start(&response).await;
             let error = server.store(HOUR).find(&id()).await.unwrap_err().to_string();
-            assert!(error.contains(expected), "{answer}: {error}");
+            assert!(error.contains(expected), "{response}: {error}");
         }
         let gone = Server::start("").await;
         let store = gone.store(HOUR);
         drop(gone);
-        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::Away(_))));
+        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::ServerUnavailable(_))));
     })
     .await;
 }
 
-/// The key files that `ssh-keygen -e`, PuTTYgen and `cryptography` made of one key.
+/// Reads the files that `ssh-keygen -e`, PuTTYgen and `cryptography` made of one key.
 #[tokio::test]
 async fn keys_of_other_tools_are_read() {
     const TOOLS: [&str; 4] = [
@@ -198,14 +201,14 @@ async fn keys_of_other_tools_are_read() {
     ];
     let key =
         PublicKeys::parse(include_str!("../../../../proto/src/httpsig/samples/ed25519.ssh.pub")).unwrap();
-    story(async {
+    run_local(async {
         for text in TOOLS {
             let server = Server::start(&ok(text)).await;
             assert_eq!(server.store(HOUR).find(&id()).await.unwrap(), Some(key.clone()), "{text}");
         }
         let putty = include_str!("../../../../proto/src/httpsig/samples/tools/ed25519.putty3.ppk");
-        let told = Server::start(&ok(putty)).await.store(HOUR).find(&id()).await.unwrap_err().to_string();
-        assert!(told.contains("puttygen FILE"), "{told}");
+        let message = Server::start(&ok(putty)).await.store(HOUR).find(&id()).await.unwrap_err().to_string();
+        assert!(message.contains("puttygen FILE"), "{message}");
     })
     .await;
 }

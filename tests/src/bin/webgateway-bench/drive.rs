@@ -1,4 +1,5 @@
-//! Asks at fixed times: an answer that is late delays no other question, and is measured from when it was due.
+//! Open-loop load: requests have fixed times, and durations count from these, so that a late response delays no other
+//! one.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -13,53 +14,53 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use webgateway_tests::client::{Connection, Reply};
 
-/// A request, and how long after the start it is due.
-pub(crate) struct Due {
-    /// After the start.
+/// A signed request and its time.
+pub(crate) struct ScheduledRequest {
+    /// The time of the request, relative to the start.
     pub(crate) after: Duration,
-    /// Signed, in the form of HTTP/1.1.
+    /// The signed request, in the form of HTTP/1.1.
     pub(crate) request: Request<Full<Bytes>>,
 }
 
-/// What came of many.
+/// The results of many requests.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// From when each was due to its whole answer.
+pub(crate) struct PhaseResult {
+    /// The time from each request's scheduled time to its complete response.
     pub(crate) took: Vec<Duration>,
-    /// When the last answer was there, after the start.
+    /// The time of the last response, relative to the start.
     pub(crate) over: Duration,
-    /// How many were not answered with a result.
+    /// The number of responses without a result.
     pub(crate) failed: usize,
-    /// The first of these.
+    /// The first of these responses.
     pub(crate) first_failure: Option<String>,
 }
 
-type Queue = Rc<RefCell<std::vec::IntoIter<Due>>>;
+type Queue = Rc<RefCell<std::vec::IntoIter<ScheduledRequest>>>;
 
-/// Sends all, each when it is due or as soon after as one of the connections is free.
+/// Sends all requests, each at its time or as soon as a connection is free.
 pub(crate) async fn drive(
     api: SocketAddr,
-    requests: Vec<Due>,
+    requests: Vec<ScheduledRequest>,
     connections: usize,
     start: Instant,
-) -> Result<Outcome> {
+) -> Result<PhaseResult> {
     let mut workers = JoinSet::new();
     let connections = connections.min(requests.len());
     let queue: Queue = Rc::new(RefCell::new(requests.into_iter()));
     for _ in 0..connections {
         workers.spawn_local(work(Connection::plain(api).await?, Rc::clone(&queue), start));
     }
-    let mut all = Outcome::default();
+    let mut all = PhaseResult::default();
     while let Some(ended) = workers.join_next().await {
         all.add(ended??);
     }
     Ok(all)
 }
 
-async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Result<PhaseResult> {
+    let mut outcome = PhaseResult::default();
     loop {
-        let Some(Due { after, request }) = queue.borrow_mut().next() else { return Ok(outcome) };
+        let Some(ScheduledRequest { after, request }) = queue.borrow_mut().next() else { return Ok(outcome) };
         let due = start + after;
         sleep_until(due.into()).await;
         let reply = connection.send(request).await?;
@@ -72,12 +73,12 @@ async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Resul
     }
 }
 
-/// Told from the first bytes: reading all of it would cost the machine more than answering it.
+/// Returns true if the response is a result. Only the first bytes are read: parsing would cost more than the request.
 fn is_result(reply: &Reply) -> bool {
     reply.status == 200 && reply.body.starts_with(br#"{"jsonrpc":"2.0","result":"#)
 }
 
-impl Outcome {
+impl PhaseResult {
     fn add(&mut self, other: Self) {
         self.took.extend(other.took);
         self.over = self.over.max(other.over);

@@ -1,9 +1,9 @@
 //! `make bench-api`: signed calls at a fixed rate to a real controlplane with M routes; prints how long they take.
 
+mod deployment;
 mod drive;
 mod report;
 mod requests;
-mod world;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,31 +12,31 @@ use anyhow::Result;
 use clap::Parser;
 use webgateway_tests::{process, seed};
 
-use crate::drive::{Outcome, drive};
+use crate::deployment::Deployment;
+use crate::drive::{PhaseResult, drive};
 use crate::report::{Phase, Report};
 use crate::requests::{Callers, Kind};
-use crate::world::World;
 
-/// Asks at a fixed rate, whether or not the answers keep up, and measures; it judges nothing.
+/// Calls the API at a fixed rate and measures the responses; there are no pass criteria.
 #[derive(Debug, Clone, Copy, Parser)]
 #[command(name = "webgateway-bench")]
 struct Args {
-    /// How many routes there are, of 1,000 owners.
+    /// The number of routes, of 1,000 owners.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100_000..))]
     routes: u64,
-    /// How long each of the three parts takes: reads alone, mutations alone, both together.
+    /// The length of each of the three phases, in seconds: reads alone, mutations alone, both together.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
-    /// Signed reads per second.
+    /// The number of signed reads per second.
     #[arg(long, default_value_t = 2000)]
     reads: u64,
-    /// Signed mutations per second, each durable before it is answered.
+    /// The number of signed mutations per second, each durable before its response.
     #[arg(long, default_value_t = 500)]
     mutations: u64,
-    /// Keep-alive connections, for the reads and for the mutations each.
+    /// The number of keep-alive connections, for the reads and for the mutations each.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// What the routes and the calls are made from: the same number makes the same ones.
+    /// The seed of the generated routes and calls.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -57,32 +57,32 @@ fn main() -> ExitCode {
 }
 
 async fn bench(args: Args) -> Result<()> {
-    let mut world = World::prepare().await?;
+    let mut deployment = Deployment::prepare().await?;
     eprintln!("making {} routes", args.routes);
-    world.stop().await?;
-    seed::routes(&world.database(), args.routes, args.seed)?;
+    deployment.stop().await?;
+    seed::routes(&deployment.database(), args.routes, args.seed)?;
     eprintln!("starting the controlplane with them");
-    world.start().await?;
-    let mut callers = Callers::new(&world, args.routes, args.seed)?;
-    // What is read for the first time comes from the disk.
-    part(&args, &mut world, &mut callers, ("warming up", args.reads, args.mutations)).await?;
+    deployment.start().await?;
+    let mut callers = Callers::new(&deployment, args.routes, args.seed)?;
+    // The first reads come from the disk.
+    part(&args, &mut deployment, &mut callers, ("warming up", args.reads, args.mutations)).await?;
     let mut report = Report::default();
     for what in [
         ("reads alone", args.reads, 0),
         ("mutations alone", 0, args.mutations),
         ("both together", args.reads, args.mutations),
     ] {
-        report.add(part(&args, &mut world, &mut callers, what).await?);
+        report.add(part(&args, &mut deployment, &mut callers, what).await?);
     }
     println!("{} routes, {} connections, parts of {} s", args.routes, args.connections, args.seconds);
     println!("{}", report.table());
-    world.stop().await
+    deployment.stop().await
 }
 
-/// One part, at these rates per second.
+/// Runs one phase at these rates per second.
 async fn part(
     args: &Args,
-    world: &mut World,
+    deployment: &mut Deployment,
     callers: &mut Callers,
     (what, reads, mutations): (&'static str, u64, u64),
 ) -> Result<Phase> {
@@ -90,13 +90,13 @@ async fn part(
     let reads = callers.sign(Kind::Read, reads, args.seconds)?;
     let mutations = callers.sign(Kind::Mutation, mutations, args.seconds)?;
     eprintln!("{what}: asking");
-    let [theirs, ours] = [world.cpu()?, world::own_cpu()?];
-    let (api, start) = (world.rpc(), Instant::now() + Duration::from_millis(200));
+    let [theirs, ours] = [deployment.cpu()?, deployment::own_cpu()?];
+    let (api, start) = (deployment.rpc(), Instant::now() + Duration::from_millis(200));
     let (reads, mutations) = tokio::try_join!(
         drive(api, reads, args.connections, start),
         drive(api, mutations, args.connections, start)
     )?;
-    let outcomes: Vec<(Kind, Outcome)> = vec![(Kind::Read, reads), (Kind::Mutation, mutations)];
-    let cpu = [world.cpu()? - theirs, world::own_cpu()? - ours];
+    let outcomes: Vec<(Kind, PhaseResult)> = vec![(Kind::Read, reads), (Kind::Mutation, mutations)];
+    let cpu = [deployment.cpu()? - theirs, deployment::own_cpu()? - ours];
     Ok(Phase { what, outcomes, cpu, took: start.elapsed() })
 }

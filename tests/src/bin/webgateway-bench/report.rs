@@ -1,37 +1,37 @@
-//! What was measured, as a table.
+//! The table of the measurements.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use webgateway_tests::quantiles::{millis, quantiles};
 
-use crate::drive::Outcome;
+use crate::drive::PhaseResult;
 use crate::requests::Kind;
 
-/// One part.
+/// The measurements of one phase.
 #[derive(Debug)]
 pub(crate) struct Phase {
-    /// What it is called.
+    /// The name of the phase.
     pub(crate) what: &'static str,
-    /// What came of each kind.
-    pub(crate) outcomes: Vec<(Kind, Outcome)>,
-    /// The CPU time of the controlplane, and of asking.
+    /// The results of each kind of call.
+    pub(crate) outcomes: Vec<(Kind, PhaseResult)>,
+    /// The CPU time of the controlplane and of this client.
     pub(crate) cpu: [Duration; 2],
-    /// How long it took.
+    /// The duration of the phase.
     pub(crate) took: Duration,
 }
 
-/// All parts.
+/// The measurements of all phases.
 #[derive(Debug, Default)]
 pub(crate) struct Report(Vec<Phase>);
 
 impl Report {
-    /// One part more.
+    /// Adds a phase.
     pub(crate) fn add(&mut self, phase: Phase) {
         self.0.push(phase);
     }
 
-    /// A line for each kind of each part, and one for its CPU.
+    /// Returns the table: a line for each kind of call of each phase, and one for its CPU time.
     pub(crate) fn table(&self) -> String {
         let mut table = format!(
             "| {:<15} | {:<9} | {:>7} | {:>30} | {:>6} |\n",

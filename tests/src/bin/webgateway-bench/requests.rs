@@ -1,4 +1,4 @@
-//! What is asked: a mix of reads, and a mix of mutations, of 1,000 users; all signed ahead, so that it costs no time.
+//! The calls: a mix of reads and a mix of mutations by 1,000 users, all signed in advance.
 
 use std::time::Duration;
 
@@ -9,21 +9,22 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use webgateway_tests::seed::{self, OWNERS};
-use webgateway_tests::signer::{Signer, Stamp, call};
+use webgateway_tests::signer::{SignatureParams, Signer, call};
 
-use crate::drive::Due;
-use crate::world::{ADMIN, World};
+use crate::deployment::{ADMIN, Deployment};
+use crate::drive::ScheduledRequest;
 
-/// What is measured together.
+/// A kind of calls that is measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Of 10: 7 `routes.get`, 2 lists of one's own routes, 1 list by the admin of one owner's; 50 routes each.
+    /// Of 10 calls: 7 `routes.get`, 2 lists of the caller's routes, 1 list of one owner's routes by the admin; 50
+    /// routes each.
     Read,
-    /// Of 4: 1 `routes.create`, 2 `routes.update`, 1 `routes.delete`.
+    /// Of 4 calls: 1 `routes.create`, 2 `routes.update`, 1 `routes.delete`.
     Mutation,
 }
 
-/// The users, and how much they have done.
+/// The users, and the number of their calls so far.
 pub(crate) struct Callers {
     owners: Vec<Signer>,
     admin: Signer,
@@ -34,24 +35,26 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    /// Makes their keys known to the controlplane.
-    pub(crate) fn new(world: &World, routes: u64, seed: u64) -> Result<Self> {
+    /// Creates the users and publishes their keys to the controlplane.
+    pub(crate) fn new(deployment: &Deployment, routes: u64, seed: u64) -> Result<Self> {
         let made = |number: u64, id: &str| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&number.to_le_bytes());
             let signer = Signer::from_seed(bytes, id)?;
-            signer.publish(&world.keys())?;
+            signer.publish(&deployment.keys())?;
             anyhow::Ok(signer)
         };
         let owners = (0..OWNERS).map(|n| made(n, &seed::owner(n))).collect::<Result<_>>()?;
         let admin = made(OWNERS, ADMIN)?;
-        Ok(Self { owners, admin, url: world.url(), routes, seed, asked: 0 })
+        Ok(Self { owners, admin, url: deployment.url(), routes, seed, asked: 0 })
     }
 
-    /// Requests at `rate` per second, for so many seconds.
-    pub(crate) fn sign(&mut self, kind: Kind, rate: u64, seconds: u64) -> Result<Vec<Due>> {
+    /// Returns signed requests at `rate` per second for `seconds` seconds.
+    pub(crate) fn sign(&mut self, kind: Kind, rate: u64, seconds: u64) -> Result<Vec<ScheduledRequest>> {
         let due = |n: u64| Duration::from_secs_f64(n as f64 / rate as f64);
-        (0..rate * seconds).map(|n| Ok(Due { after: due(n), request: self.request(kind)? })).collect()
+        (0..rate * seconds)
+            .map(|n| Ok(ScheduledRequest { after: due(n), request: self.request(kind)? }))
+            .collect()
     }
 
     fn request(&mut self, kind: Kind) -> Result<Request<Full<bytes::Bytes>>> {
@@ -61,7 +64,7 @@ impl Callers {
             Kind::Mutation => self.mutation(),
         };
         let body = call(method, params).to_string();
-        let (mut head, body) = signer.post(&self.url, &body, &Stamp::fresh())?.into_parts();
+        let (mut head, body) = signer.post(&self.url, &body, &SignatureParams::fresh())?.into_parts();
         let authority = head.uri.authority().context("an absolute URI")?.to_string();
         head.headers.insert(HOST, HeaderValue::from_str(&authority)?);
         head.uri = Uri::from_static("/rpc");
@@ -88,7 +91,7 @@ impl Callers {
                 (self.owner(n), "routes.create", params)
             }
             1 => {
-                // From the end, each once: what is read and updated is before the last quarter.
+                // Deletions start at the end; reads and updates use the first three quarters.
                 let route = self.routes - 1 - n / 4;
                 (self.owner(route), "routes.delete", json!({"id": seed::id(route, self.seed)}))
             }
@@ -100,13 +103,13 @@ impl Callers {
         }
     }
 
-    /// Some route of the first three quarters, another one each time.
+    /// Returns a pseudo-random route of the first three quarters.
     fn somewhere(&self) -> u64 {
         self.asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (self.routes * 3 / 4)
     }
 
     fn owner(&self, route: u64) -> &Signer {
-        // There are OWNERS of them.
+        // The index is below OWNERS.
         &self.owners[(route % OWNERS) as usize]
     }
 }

@@ -1,8 +1,8 @@
 //! `make dev`: the whole gateway on loopback, with two routes that work, until Ctrl-C.
 
+mod demo;
 mod ports;
 mod state;
-mod tour;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use webgateway_tests::process::{self, Process};
 
+use crate::demo::Demo;
 use crate::state::State;
-use crate::tour::Tour;
 
-/// How long each process gets to stop.
+/// The timeout of stopping a process.
 const STOP: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -44,24 +44,24 @@ async fn dev() -> Result<()> {
     let mut interrupts = Interrupts::watch()?;
     ports::must_be_free(acme).await?;
     let state = State::open(acme)?;
-    let mut tour = Tour::begin(&state).await?;
+    let mut demo = Demo::begin(&state).await?;
     let shown = tokio::select! {
-        shown = tour.show() => shown.map(|()| true),
+        shown = demo.show() => shown.map(|()| true),
         () = interrupts.next() => Ok(false),
     };
     let ended = match shown {
         Ok(true) if !once => {
-            tour.suggest();
-            until_interrupted(&mut tour.processes, &mut interrupts).await
+            demo.suggest();
+            until_interrupted(&mut demo.processes, &mut interrupts).await
         }
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
-    let stopped = stop(&mut tour.processes).await;
+    let stopped = stop(&mut demo.processes).await;
     ended.and(stopped)
 }
 
-/// Ctrl-C and SIGTERM.
+/// The signals of Ctrl-C and SIGTERM.
 struct Interrupts {
     interrupt: Signals,
     terminate: Signals,
@@ -80,14 +80,14 @@ impl Interrupts {
     }
 }
 
-/// Waits for an interrupt; a process that ends before is an error.
+/// Waits for an interrupt; a process that ends earlier is an error.
 async fn until_interrupted(processes: &mut [Process], interrupts: &mut Interrupts) -> Result<()> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     loop {
         tokio::select! {
             () = interrupts.next() => return Ok(()),
             _ = look.tick() => for process in processes.iter_mut() {
-                process.must_run()?;
+                process.ensure_running()?;
             },
         }
     }

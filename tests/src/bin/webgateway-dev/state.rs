@@ -1,4 +1,5 @@
-//! What `make dev` keeps in `target/dev` (with ACME, until the next start, in `target/dev-acme`): configurations, keys,
+//! The files of `make dev` in `target/dev` (with ACME in `target/dev-acme`, until the next start): configurations,
+//! keys,
 //! the database, certificates, logs.
 
 use std::fs;
@@ -10,7 +11,7 @@ use rustls::ServerConfig;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::pebble::Pebble;
 
-use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RPC, WORLD_DNS};
+use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RESOLVER, RPC};
 
 /// The operator's domain; browsers and systemd-resolved lead every name below `localhost` to loopback.
 pub(crate) const BASE_DOMAIN: &str = "gw.localhost";
@@ -19,7 +20,7 @@ pub(crate) const TERMINATED: &str = "hello.gw.localhost";
 /// The host of the passthrough route.
 pub(crate) const PASSTHROUGH: &str = "pass.gw.localhost";
 
-/// The directory.
+/// The directory of `make dev`.
 #[derive(Debug)]
 pub(crate) struct State {
     dir: PathBuf,
@@ -27,10 +28,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Opens or makes it, and writes both configurations.
+    /// Opens or creates the directory, and writes both configurations.
     pub(crate) fn open(acme: bool) -> Result<Self> {
         let state = Self { dir: PathBuf::from(if acme { "target/dev-acme" } else { "target/dev" }), acme };
-        // The CA forgets everything when it stops: what came from it is worth nothing.
+        // The CA loses its state when it stops, so that its certificates are useless.
         if acme && state.dir.exists() {
             fs::remove_dir_all(&state.dir)?;
         }
@@ -40,33 +41,34 @@ impl State {
         Ok(state)
     }
 
-    /// A path in it.
+    /// Returns a path in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    /// Whether certificates come from a CA over ACME.
+    /// Returns true if certificates come from a CA over ACME.
     pub(crate) fn is_acme(&self) -> bool {
         self.acme
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The file with the root of the certificates.
+    /// Returns the name of the file with the root of the certificates.
     pub(crate) fn root(&self) -> &'static str {
         if self.acme { "acme-ca.pem" } else { "internal-ca.pem" }
     }
 
-    /// A path in it as text.
+    /// Returns a path in the directory as text.
     pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    /// Makes the TLS of the backend that brings its own; its root is written to `backend-ca.pem`. It is made anew at each
-    /// start: what is there may be of another make.
+    /// Creates the certificate of the passthrough backend and writes its root to `backend-ca.pem`, at each start, as
+    /// existing
+    /// files may be of another build.
     pub(crate) fn backend_tls(&self) -> Result<Arc<ServerConfig>> {
         let authority = Authority::new()?;
         fs::write(self.path("backend-ca.pem"), authority.root())?;
@@ -78,7 +80,7 @@ impl State {
         let (ca, resolver, module) = if self.acme {
             let directory = Pebble::directory();
             let ca = format!("local_acme = \"{directory}\"\nlocal_acme_root = \"{dir}/pebble-root.pem\"\n");
-            (ca, format!("resolver = [\"127.0.0.1:{WORLD_DNS}\"]\n"), "acme")
+            (ca, format!("resolver = [\"127.0.0.1:{RESOLVER}\"]\n"), "acme")
         } else {
             (String::new(), String::new(), "internal")
         };

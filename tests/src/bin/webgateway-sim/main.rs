@@ -1,8 +1,8 @@
 //! `make sim`: N nodes on a real controlplane with M routes; prints how fast a change is everywhere, and what it takes.
 
+mod deployment;
 mod nodes;
 mod report;
-mod world;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use anyhow::Result;
 use clap::Parser;
 use webgateway_tests::{process, seed};
 
+use crate::deployment::Deployment;
 use crate::nodes::Fleet;
 use crate::report::Report;
-use crate::world::World;
 
-/// Plays nodes against a real controlplane and one real dataplane, and measures; it judges nothing.
+/// Connects simulated nodes to a real controlplane and measures, with one real dataplane; there are no pass criteria.
 #[derive(Debug, Clone, Copy, Parser)]
 #[command(name = "webgateway-sim")]
 struct Args {
-    /// How many nodes are played; each takes and acknowledges every batch, and holds nothing.
+    /// The number of simulated nodes; each reads and acknowledges every batch, and keeps nothing.
     #[arg(long, default_value_t = 100)]
     nodes: usize,
-    /// How many routes there are before the first change.
+    /// The number of routes before the first change.
     #[arg(long, default_value_t = 10_000)]
     routes: u64,
-    /// How many routes are created, one after the other, while it measures.
+    /// The number of routes that are created, one after the other, during the measurement.
     #[arg(long, default_value_t = 200)]
     changes: usize,
-    /// What the routes are made from: the same number makes the same ones.
+    /// The seed of the generated routes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -49,38 +49,38 @@ fn main() -> ExitCode {
 
 async fn simulate(args: Args) -> Result<()> {
     let mut report = Report::default();
-    let mut world = World::prepare().await?;
-    report.empty = world.memory()?;
-    world.stop().await?;
+    let mut deployment = Deployment::prepare().await?;
+    report.empty = deployment.memory()?;
+    deployment.stop().await?;
     eprintln!("making {} routes", args.routes);
-    seed::routes(&world.database(), args.routes, args.seed)?;
+    seed::routes(&deployment.database(), args.routes, args.seed)?;
 
     eprintln!("starting the controlplane and the dataplane with them");
     let begun = Instant::now();
-    world.start_controlplane().await?;
+    deployment.start_controlplane().await?;
     report.start = begun.elapsed();
     let begun = Instant::now();
-    world.start_dataplane().await?;
+    deployment.start_dataplane().await?;
     report.full_sync = begun.elapsed();
     let mut fleet = Fleet::default();
-    let first = fleet.sync(&world.feed()).await?;
+    let first = fleet.sync(&deployment.feed()).await?;
     (report.read_all, report.full_bytes) = (first.took, first.bytes);
-    report.full = world.memory()?;
+    report.full = deployment.memory()?;
     eprintln!("letting {} nodes come, then creating {} routes", args.nodes, args.changes);
-    fleet.join(&world.feed(), args.nodes).await?;
+    fleet.join(&deployment.feed(), args.nodes).await?;
 
-    let applied = world.applied().await?;
+    let applied = deployment.applied().await?;
     for n in 0..args.changes {
-        let change = world.create(n).await?;
+        let change = deployment.create(n).await?;
         let propagated = fleet.reached(change.version, change.answered).await?;
         report.answers.push(change.took);
         report.propagation.push(propagated);
-        // What follows is another change, not part of this one's batch.
+        // The pause puts the next change into another batch.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    report.apply = world.applied().await?.mean_since(applied);
+    report.apply = deployment.applied().await?.mean_since(applied);
     report.change_bytes = fleet.bytes_each(args.changes);
-    report.busy = world.memory()?;
+    report.busy = deployment.memory()?;
     println!("{}", report.table(args.nodes, args.routes));
-    world.stop().await
+    deployment.stop().await
 }

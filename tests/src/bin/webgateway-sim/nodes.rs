@@ -1,4 +1,4 @@
-//! The nodes that are played: real gRPC clients that take each batch, acknowledge it, and hold nothing.
+//! Simulated nodes: gRPC clients that read and acknowledge each batch, and keep nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,45 +10,45 @@ use tokio::time::timeout;
 use webgateway_proto::feed::{FromNode, Held};
 use webgateway_tests::feed_node::FeedNode;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// What one node was sent in one batch.
+/// The first full sync of one node.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
-    /// From the node's hello to the end.
+pub(crate) struct SyncResult {
+    /// The time from the node's hello to the end of the batch.
     pub(crate) took: Duration,
-    /// The bytes of its messages.
+    /// The size of the messages, in bytes.
     pub(crate) bytes: usize,
 }
 
-/// Every node that is played.
+/// All simulated nodes.
 #[derive(Default)]
 pub(crate) struct Fleet {
     held: Option<Held>,
-    reports: Option<mpsc::UnboundedReceiver<Told>>,
+    reports: Option<mpsc::UnboundedReceiver<AppliedReport>>,
     nodes: usize,
     bytes: usize,
     running: JoinSet<Result<()>>,
 }
 
-struct Told {
+struct AppliedReport {
     version: u64,
     at: Instant,
     bytes: usize,
 }
 
 impl Fleet {
-    /// One node that begins with nothing; the others begin with what it got.
-    pub(crate) async fn sync(&mut self, feed: &Path) -> Result<Taken> {
+    /// Syncs one node from nothing; the others start at its position.
+    pub(crate) async fn sync(&mut self, feed: &Path) -> Result<SyncResult> {
         let begun = Instant::now();
         let mut node = FeedNode::connect(feed, "sim-first", None).await?;
         let batch = node.batch().await?;
         self.held = Some(batch.held);
-        Ok(Taken { took: begun.elapsed(), bytes: batch.bytes })
+        Ok(SyncResult { took: begun.elapsed(), bytes: batch.bytes })
     }
 
-    /// Lets `count` nodes come, and waits until all are up to date.
+    /// Connects `count` nodes, and waits until all are up to date.
     pub(crate) async fn join(&mut self, feed: &Path, count: usize) -> Result<()> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let held = self.held.clone().context("nobody has synced yet")?;
@@ -63,31 +63,36 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits until all nodes have this version; how long after `since` the last one had it.
+    /// Waits until all nodes have this version; returns the time from `since` until the last one had it.
     pub(crate) async fn reached(&mut self, version: u64, since: Instant) -> Result<Duration> {
         let reports = self.reports.as_mut().context("nobody has joined yet")?;
         let (mut reached, mut last) = (0, since);
         while reached < self.nodes {
-            let told = tokio::select! {
-                told = timeout(PATIENCE, reports.recv()) => told.context("a node does not answer")?.context("none")?,
+            let report = tokio::select! {
+                report = timeout(TIMEOUT, reports.recv()) => report.context("a node does not answer")?.context("none")?,
                 Some(ended) = self.running.join_next() => bail!("a node ended: {ended:?}"),
             };
-            self.bytes += told.bytes;
-            if told.version >= version {
+            self.bytes += report.bytes;
+            if report.version >= version {
                 reached += 1;
-                last = last.max(told.at);
+                last = last.max(report.at);
             }
         }
         Ok(last.saturating_duration_since(since))
     }
 
-    /// How much was sent to each node for each of so many changes.
+    /// Returns the bytes sent to each node for each of this many changes.
     pub(crate) fn bytes_each(&self, changes: usize) -> usize {
         self.bytes / (self.nodes * changes).max(1)
     }
 }
 
-async fn live(feed: PathBuf, name: String, held: Held, told: mpsc::UnboundedSender<Told>) -> Result<()> {
+async fn live(
+    feed: PathBuf,
+    name: String,
+    held: Held,
+    reports: mpsc::UnboundedSender<AppliedReport>,
+) -> Result<()> {
     let mut node = FeedNode::connect(&feed, &name, Some(held)).await?;
     let mut beat = tokio::time::interval(HEARTBEAT);
     loop {
@@ -95,11 +100,11 @@ async fn live(feed: PathBuf, name: String, held: Held, told: mpsc::UnboundedSend
             batch = node.batch() => {
                 let batch = batch?;
                 node.acknowledge(&batch).await?;
-                let told_now = Told { version: batch.held.version, at: Instant::now(), bytes: batch.bytes };
-                drop(told.send(told_now));
+                let report = AppliedReport { version: batch.held.version, at: Instant::now(), bytes: batch.bytes };
+                drop(reports.send(report));
             }
-            // A batch cut in two by this still ends with its End, which alone counts.
-            _ = beat.tick() => node.say(FromNode::Heartbeat).await?,
+            // A batch that this splits still ends with its End, and only that is counted.
+            _ = beat.tick() => node.send(FromNode::Heartbeat).await?,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured, as a table.
+//! The table of the measurements.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,39 +6,39 @@ use std::time::Duration;
 use webgateway_tests::process::Memory;
 use webgateway_tests::quantiles::{millis, quantiles};
 
-use crate::world::Memories;
+use crate::deployment::MemoryUsage;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Every figure of one run.
+/// The measurements of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// Memory without a route.
-    pub(crate) empty: Memories,
-    /// From the controlplane's start to its first answer.
+    /// The memory without routes.
+    pub(crate) empty: MemoryUsage,
+    /// The time from the controlplane's start to its first response.
     pub(crate) start: Duration,
-    /// From the dataplane's start to its being ready.
+    /// The time from the dataplane's start until it is ready.
     pub(crate) full_sync: Duration,
-    /// A full sync of a node that only reads.
+    /// The duration of a full sync of a node that only reads.
     pub(crate) read_all: Duration,
-    /// Its bytes.
+    /// The size of that full sync, in bytes.
     pub(crate) full_bytes: usize,
-    /// Memory with every route.
-    pub(crate) full: Memories,
-    /// How long each `routes create` took to be answered.
+    /// The memory with all routes.
+    pub(crate) full: MemoryUsage,
+    /// The response time of each `routes.create`.
     pub(crate) answers: Vec<Duration>,
-    /// How long after its answer each change was on all nodes.
+    /// The time from each response until all nodes had the change.
     pub(crate) propagation: Vec<Duration>,
-    /// The bytes of one change for one node.
+    /// The size of one change for one node, in bytes.
     pub(crate) change_bytes: usize,
-    /// How long the dataplane took to apply a change.
+    /// The mean time that the dataplane took to apply a change.
     pub(crate) apply: Duration,
-    /// Memory at the end.
-    pub(crate) busy: Memories,
+    /// The memory at the end.
+    pub(crate) busy: MemoryUsage,
 }
 
 impl Report {
-    /// Two columns: what, and how much.
+    /// Returns a table of names and values.
     pub(crate) fn table(&self, nodes: usize, routes: u64) -> String {
         let mut table = String::new();
         let mut row = |what: &str, value: String| {
@@ -67,7 +67,7 @@ impl Report {
     }
 }
 
-type Side = (&'static str, fn(&Memories) -> Memory);
+type Side = (&'static str, fn(&MemoryUsage) -> Memory);
 const SIDES: [Side; 2] = [("controlplane", |m| m.controlplane), ("dataplane", |m| m.dataplane)];
 
 fn seconds(time: Duration) -> String {

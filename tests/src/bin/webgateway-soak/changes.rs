@@ -1,4 +1,4 @@
-//! Routes that come, move and go, all the while; what the controlplane acknowledged is what clients find.
+//! Continuous changes of routes; clients must see every acknowledged change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -18,15 +18,15 @@ use crate::targets::Targets;
 
 /// The pause between two changes.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The number of routes that are there at once, at most.
+/// The maximum number of routes at once.
 const ROUTES: usize = 20;
-/// One of so many routes is waited for at the node.
-const SEEN: u64 = 20;
+/// The interval of checks at the node: one of this many routes.
+const CHECK_INTERVAL: u64 = 20;
 /// The number of calls over one connection.
-const EACH: u64 = 100;
+const CALLS_PER_CONNECTION: u64 = 100;
 const PROPAGATION: Duration = Duration::from_secs(30);
 
-/// The changes; they end when told to.
+/// The running changes.
 pub(crate) struct Changes {
     stop: oneshot::Sender<()>,
     running: JoinSet<Result<Changer>>,
@@ -37,15 +37,15 @@ struct Changer {
     signer: Signer,
     targets: Targets,
     interruptions: Interruptions,
-    /// A connection, and when in the interruptions it was made.
+    /// A connection, and the count of interruptions when it was made.
     api: Option<(u64, Connection)>,
-    /// The routes there are, or may be, by number.
+    /// The routes that exist or may exist, by number.
     routes: BTreeMap<u64, Uuid>,
-    /// The routes that may not be there, as an answer was lost.
-    doubtful: BTreeSet<u64>,
+    /// The routes that may not exist, as a response was lost.
+    uncertain: BTreeSet<u64>,
     made: u64,
     changes: u64,
-    /// The longest time from an answer of the API to the node's acting on it.
+    /// The longest time from a response of the API until the node served the change.
     slowest: Duration,
 }
 
@@ -53,14 +53,14 @@ struct Changer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Acknowledged,
-    /// The controlplane went away meanwhile.
+    /// The controlplane was interrupted meanwhile.
     Unknown,
     /// There is no such route.
     Absent,
 }
 
 impl Changes {
-    /// Starts them.
+    /// Starts the changes.
     pub(crate) fn start(signer: Signer, targets: &Targets, interruptions: &Interruptions) -> Self {
         let mut changer = Changer {
             signer,
@@ -68,7 +68,7 @@ impl Changes {
             interruptions: interruptions.clone(),
             api: None,
             routes: BTreeMap::new(),
-            doubtful: BTreeSet::new(),
+            uncertain: BTreeSet::new(),
             made: 0,
             changes: 0,
             slowest: Duration::ZERO,
@@ -85,9 +85,9 @@ impl Changes {
         Self { stop, running }
     }
 
-    /// Ends them, deletes every route that they made, and returns how many there were, in words.
+    /// Stops the changes, deletes the remaining routes, and returns a summary.
     pub(crate) async fn end(mut self) -> Result<String> {
-        // It has ended by itself if it failed.
+        // The task has ended by itself if it failed.
         let _ = self.stop.send(());
         let mut changer = self.running.join_next().await.context("it was started")???;
         while let Some((number, id)) = changer.routes.pop_first() {
@@ -116,30 +116,34 @@ impl Changer {
         let name = format!("soak-{number}");
         let params = json!({"id": id, "subdomain": name, "backends": ["[400::1]:8080"]});
         match self.call(number, "routes.create", params).await? {
-            Outcome::Acknowledged if number.is_multiple_of(SEEN) => self.answers(number, 200).await,
+            Outcome::Acknowledged if number.is_multiple_of(CHECK_INTERVAL) => {
+                self.wait_for_status(number, 200).await
+            }
             _ => Ok(()),
         }
     }
 
     async fn delete(&mut self, number: u64, id: Uuid) -> Result<()> {
         match self.call(number, "routes.delete", json!({"id": id})).await? {
-            Outcome::Acknowledged if number.is_multiple_of(SEEN) => self.answers(number, 503).await,
+            Outcome::Acknowledged if number.is_multiple_of(CHECK_INTERVAL) => {
+                self.wait_for_status(number, 503).await
+            }
             Outcome::Acknowledged | Outcome::Absent => Ok(()),
             Outcome::Unknown => {
-                // Later.
+                // The deletion is repeated later.
                 self.routes.insert(number, id);
                 Ok(())
             }
         }
     }
 
-    /// Waits until clients of the node find the route's host like that.
-    async fn answers(&mut self, number: u64, status: u16) -> Result<()> {
-        let (visitor, host) = (&self.targets.visitor, format!("soak-{number}.gw.example"));
+    /// Waits until clients of the node get `status` for the route's host.
+    async fn wait_for_status(&mut self, number: u64, status: u16) -> Result<()> {
+        let (client, host) = (&self.targets.client, format!("soak-{number}.gw.example"));
         let (what, begun) = (format!("{host} is answered {status}"), Instant::now());
         // The API closes a connection that is idle for long.
         self.api = None;
-        eventually(&what, PROPAGATION, async || visitor.get(&host, "/").await?.expect(status)).await?;
+        eventually(&what, PROPAGATION, async || client.get(&host, "/").await?.expect(status)).await?;
         self.slowest = self.slowest.max(begun.elapsed());
         Ok(())
     }
@@ -149,27 +153,27 @@ impl Changer {
             sleep(PAUSE).await;
         }
         let before = self.interruptions.count();
-        let answer = match self.ask(method, params).await {
-            Ok(answer) => answer,
+        let response = match self.call_once(method, params).await {
+            Ok(response) => response,
             Err(_) if self.interruptions.count() != before => {
-                self.doubtful.insert(number);
+                self.uncertain.insert(number);
                 return Ok(Outcome::Unknown);
             }
             Err(error) => return Err(error).with_context(|| format!("{method} of route {number}")),
         };
-        if answer["error"].is_null() {
+        if response["error"].is_null() {
             self.changes += 1;
             return Ok(Outcome::Acknowledged);
         }
-        if self.doubtful.contains(&number) && answer["error"]["data"]["kind"] == "route_not_found" {
+        if self.uncertain.contains(&number) && response["error"]["data"]["kind"] == "route_not_found" {
             return Ok(Outcome::Absent);
         }
-        bail!("{method} of route {number}: {answer}")
+        bail!("{method} of route {number}: {response}")
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
+    async fn call_once(&mut self, method: &str, params: Value) -> Result<Value> {
         let (now, rpc) = (self.interruptions.count(), self.targets.rpc);
-        let is_old = self.changes.is_multiple_of(EACH);
+        let is_old = self.changes.is_multiple_of(CALLS_PER_CONNECTION);
         if is_old || self.api.as_ref().is_none_or(|(made, _)| *made != now) {
             self.api = Some((now, Connection::plain(rpc).await?));
         }

@@ -1,4 +1,4 @@
-//! Hostile clients below HTTP, and of the API: garbage, silence, handshakes that fail, and whatever is never finished.
+//! Hostile clients below HTTP and of the API: garbage, silence, failing handshakes, and unfinished messages.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use webgateway_tests::load::Load;
 
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets, from_elsewhere};
 
-/// Bytes that no listener of ours expects.
+/// Bytes that no listener expects.
 const GARBAGE: [&[u8]; 8] = [
     b"GET / HTTP/1.1\r\nHost: app.gw.example\r\n\r\n",
     b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
@@ -23,7 +23,7 @@ const GARBAGE: [&[u8]; 8] = [
     &[0; 20_000],
     b"",
 ];
-/// Requests to the API that no client of ours sends.
+/// Invalid requests to the API.
 const CALLS: [&str; 6] = [
     "POST /rpc HTTP/1.1\r\nHost: gw.example\r\nContent-Length: 2\r\n\r\n{}",
     "POST /rpc HTTP/1.1\r\nHost: gw.example\r\nContent-Length: 9\r\n\r\n[1,2,3,4]",
@@ -33,15 +33,15 @@ const CALLS: [&str; 6] = [
     "GET /../../etc/passwd HTTP/1.1\r\nHost: gw.example\r\n\r\n",
 ];
 
-/// Adds some copies of an attack: each repeats it, whatever comes of it, with a pause between.
+/// Adds copies of an attack: each repeats it, whatever its result, with a pause in between.
 pub(crate) fn add<A>(load: &mut Load, targets: &Targets, copies: usize, pause: Duration, attack: A)
 where
     A: AsyncFn(&Targets, usize) -> Result<()> + Copy + 'static,
 {
     for copy in 0..copies {
-        load.visitor((targets.clone(), copy), async move |(targets, n)| {
+        load.add_client((targets.clone(), copy), async move |(targets, n)| {
             *n += 1;
-            // That it fails is what is wanted.
+            // Attacks are expected to fail.
             drop(attack(targets, *n).await);
             sleep(pause).await;
             Ok(())
@@ -49,7 +49,7 @@ where
     }
 }
 
-/// Adds every kind of them.
+/// Adds clients of every kind.
 pub(crate) fn start(load: &mut Load, targets: &Targets) {
     let millis = Duration::from_millis;
     add(load, targets, 2, millis(100), garbage);
@@ -76,11 +76,11 @@ async fn garbage(targets: &Targets, n: usize) -> Result<()> {
 
 async fn silence(targets: &Targets, n: usize) -> Result<()> {
     let mut stream = tcp(if n.is_multiple_of(2) { targets.https } else { targets.http }).await?;
-    // A scan does not wait.
+    // Port scans do not wait.
     if n.is_multiple_of(4) { Ok(()) } else { rest(&mut stream).await.map(drop) }
 }
 
-/// The hello of a client that wants `host`, and nothing after it but its first bytes.
+/// Sends the first `length` bytes of a ClientHello for `host`.
 async fn hello(targets: &Targets, host: &'static str, length: usize) -> Result<TcpStream> {
     let config = rustls::ClientConfig::builder()
         .with_root_certificates(rustls::RootCertStore::empty())
@@ -100,21 +100,21 @@ async fn a_hello_that_stops(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn a_certificate_refused(targets: &Targets, n: usize) -> Result<()> {
-    let stranger = Client::new(targets.https, Authority::new()?.root())?;
-    let stranger = if n.is_multiple_of(2) { stranger.tls_1_2_only() } else { stranger };
-    stranger.tls(if n.is_multiple_of(3) { PASSTHROUGH } else { HOST }).await.map(drop)
+    let other = Client::new(targets.https, Authority::new()?.root())?;
+    let other = if n.is_multiple_of(2) { other.tls_1_2_only() } else { other };
+    other.tls(if n.is_multiple_of(3) { PASSTHROUGH } else { HOST }).await.map(drop)
 }
 
 async fn a_name_unknown(targets: &Targets, n: usize) -> Result<()> {
-    let (visitor, name) = (&targets.visitor, format!("nobody{n}.example.org"));
+    let (client, name) = (&targets.client, format!("nobody{n}.example.org"));
     match n % 3 {
-        0 => visitor.clone().without_sni().tls(HOST).await.map(drop),
-        1 => visitor.tls(&name).await.map(drop),
-        _ => visitor.get(&format!("nobody{n}.gw.example"), "/").await.map(drop),
+        0 => client.clone().without_sni().tls(HOST).await.map(drop),
+        1 => client.tls(&name).await.map(drop),
+        _ => client.get(&format!("nobody{n}.gw.example"), "/").await.map(drop),
     }
 }
 
-/// A download through a tunnel that is reset in its middle.
+/// Resets a download through a tunnel in the middle.
 async fn a_tunnel_cut(targets: &Targets, n: usize) -> Result<()> {
     let mut stream = tunnel(targets).await?;
     stream.read_exact(&mut vec![0; 1 + n * 997 % 500_000]).await?;
@@ -130,14 +130,14 @@ async fn a_tunnel_stalled(targets: &Targets, _: usize) -> Result<()> {
 }
 
 async fn a_tunnel_half_closed(targets: &Targets, n: usize) -> Result<()> {
-    let mut stream = targets.insider.tls(PASSTHROUGH).await?;
+    let mut stream = targets.passthrough_client.tls(PASSTHROUGH).await?;
     stream.shutdown().await?;
     let waits = timeout(Duration::from_secs(if n.is_multiple_of(4) { 40 } else { 1 }), rest(&mut stream));
     waits.await?.map(drop)
 }
 
 async fn tunnel(targets: &Targets) -> Result<webgateway_tests::client::TlsStream<TcpStream>> {
-    let mut stream = targets.insider.tls(PASSTHROUGH).await?;
+    let mut stream = targets.passthrough_client.tls(PASSTHROUGH).await?;
     let request = format!("GET /numbers/3000000 HTTP/1.1\r\nHost: {PASSTHROUGH}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     Ok(stream)
@@ -151,7 +151,7 @@ async fn dns_garbage(_: &Targets, n: usize) -> Result<()> {
     timeout(Duration::from_secs(2), rest(&mut stream)).await?.map(drop)
 }
 
-/// To the API itself, and through a node.
+/// Sends invalid requests to the API directly and through a node.
 async fn api_garbage(targets: &Targets, n: usize) -> Result<()> {
     let call = CALLS[n % CALLS.len()].as_bytes();
     if n.is_multiple_of(2) {
@@ -159,7 +159,7 @@ async fn api_garbage(targets: &Targets, n: usize) -> Result<()> {
         stream.write_all(if n.is_multiple_of(8) { GARBAGE[n / 8 % GARBAGE.len()] } else { call }).await?;
         return timeout(Duration::from_secs(2), rest(&mut stream)).await?.map(drop);
     }
-    let mut stream = targets.visitor.tls("gw.example").await?;
+    let mut stream = targets.client.tls("gw.example").await?;
     stream.write_all(call).await?;
     timeout(Duration::from_secs(2), rest(&mut stream)).await?.map(drop)
 }

@@ -1,4 +1,4 @@
-//! Hostile clients of HTTP: requests that are aborted, stall, drip or contradict themselves, and readers that do not read.
+//! Hostile HTTP clients: aborted, stalled, slow and contradictory requests, and stalled readers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use webgateway_tests::websocket::WebSocket;
 use crate::hostile::add;
 use crate::targets::{HOST, Targets};
 
-/// Heads that contradict themselves.
+/// Contradictory heads.
 const CONTRADICTIONS: [&str; 4] = [
     "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
@@ -23,7 +23,7 @@ const CONTRADICTIONS: [&str; 4] = [
     "Content-Length : 5\r\n\r\nhello",
 ];
 
-/// Adds every kind of them.
+/// Adds clients of every kind.
 pub(crate) fn start(load: &mut Load, targets: &Targets) {
     let millis = Duration::from_millis;
     add(load, targets, 2, millis(100), an_aborted_request);
@@ -38,7 +38,7 @@ pub(crate) fn start(load: &mut Load, targets: &Targets) {
 }
 
 async fn request(targets: &Targets, head: &str) -> Result<TlsStream<TcpStream>> {
-    let mut stream = targets.visitor.tls(HOST).await?;
+    let mut stream = targets.client.tls(HOST).await?;
     stream.write_all(head.as_bytes()).await?;
     Ok(stream)
 }
@@ -47,7 +47,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
 }
 
-/// Reset before the answer, or in its middle.
+/// Resets the connection before or during the response.
 async fn an_aborted_request(targets: &Targets, n: usize) -> Result<()> {
     let path = if n.is_multiple_of(2) { "/slow/2000" } else { "/numbers/3000000" };
     let mut stream = request(targets, &get(path)).await?;
@@ -68,7 +68,7 @@ async fn an_aborted_upload(targets: &Targets, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Left alone until it is cut, or for some seconds.
+/// Does not read the response until the gateway closes the connection, or for some seconds.
 async fn a_stalled_reader(targets: &Targets, n: usize) -> Result<()> {
     let stream = request(targets, &get("/numbers/3000000")).await?;
     sleep(Duration::from_secs(if n.is_multiple_of(3) { 25 } else { 2 })).await;
@@ -77,7 +77,7 @@ async fn a_stalled_reader(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn a_stalled_h2_reader(targets: &Targets, n: usize) -> Result<()> {
-    let mut connection = targets.visitor.clone().h2().connect(HOST).await?;
+    let mut connection = targets.client.clone().h2().connect(HOST).await?;
     let mut unread = Vec::new();
     for _ in 0..5 {
         let request = connection.request(Method::GET, HOST, "/numbers/3000000").body(Full::default())?;
@@ -93,11 +93,11 @@ async fn a_stalled_upload(targets: &Targets, n: usize) -> Result<()> {
     timeout(Duration::from_secs(if n.is_multiple_of(3) { 25 } else { 2 }), rest(&mut stream)).await?.map(drop)
 }
 
-/// A byte every tenth of a second, on one port and the other.
+/// Sends a byte every tenth of a second, on both ports.
 async fn a_dripping_head(targets: &Targets, n: usize) -> Result<()> {
     let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Slow: {}", "x".repeat(50 + n % 100));
     let mut plain = tcp(targets.http).await?;
-    let mut stream = targets.visitor.tls(HOST).await?;
+    let mut stream = targets.client.tls(HOST).await?;
     for byte in head.bytes() {
         plain.write_all(&[byte]).await?;
         stream.write_all(&[byte]).await?;
@@ -106,14 +106,14 @@ async fn a_dripping_head(targets: &Targets, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bursts of requests, each cancelled at once, until the connection is ended or for some times.
+/// Sends bursts of requests and cancels them, until the connection is closed or a few times.
 async fn a_cancelled_burst(targets: &Targets, n: usize) -> Result<()> {
     const BURST: usize = 100;
-    let mut connection = targets.visitor.clone().h2().connect(HOST).await?;
+    let mut connection = targets.client.clone().h2().connect(HOST).await?;
     for _ in 0..1 + n % 10 {
         let slow = |_| connection.request(Method::GET, HOST, "/slow/3000").body(Full::default());
         let requests = (0..BURST).map(slow).collect::<Result<_, _>>()?;
-        if let Ok(ended) = timeout(Duration::from_millis(20), connection.send_together(requests)).await {
+        if let Ok(ended) = timeout(Duration::from_millis(20), connection.send_concurrently(requests)).await {
             return ended.map(drop);
         }
     }
@@ -121,7 +121,7 @@ async fn a_cancelled_burst(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn an_aborted_websocket(targets: &Targets, n: usize) -> Result<()> {
-    let stream = targets.visitor.tls(HOST).await?;
+    let stream = targets.client.tls(HOST).await?;
     let mut socket =
         WebSocket::open(stream, HOST, if n.is_multiple_of(3) { "/ws/1000" } else { "/ws" }).await?;
     socket.echo(&"x".repeat(n % 5000)).await

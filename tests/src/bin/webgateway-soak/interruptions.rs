@@ -1,24 +1,24 @@
-//! The absences of the controlplane, for those who call it.
+//! The interruptions of the controlplane, shared with its callers.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// The absences of the controlplane so far. Clones count the same.
+/// A counter of interruptions of the controlplane, shared by clones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interruptions(Rc<Cell<u64>>);
 
 impl Interruptions {
-    /// The number of times it went or came; it is away while that is odd.
+    /// Returns the number of stops and starts; the controlplane is down while this is odd.
     pub(crate) fn count(&self) -> u64 {
         self.0.get()
     }
 
-    /// Is true while it is away.
+    /// Returns true while the controlplane is down.
     pub(crate) fn is_away(&self) -> bool {
         !self.0.get().is_multiple_of(2)
     }
 
-    /// Counts one more.
+    /// Counts one stop or start.
     pub(crate) fn add(&self) {
         self.0.set(self.0.get() + 1);
     }

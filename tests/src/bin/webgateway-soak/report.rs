@@ -1,28 +1,28 @@
-//! The table of a run, and the judgement.
+//! The table of a run, and the check of its figures.
 
 use std::fmt::Write as _;
 
-use crate::sample::{Figures, Held};
+use crate::sample::{Figures, ProcessFigures};
 
-/// The factor that memory may have grown by, and what it may have grown by besides, in bytes: an allocator gives pages
-/// back when it likes.
+/// The allowed growth of memory, as a factor and additional bytes: an allocator returns pages
+/// at any time.
 const FACTOR: f64 = 1.25;
 const SLACK: u64 = 8 << 20;
 
-type Column = (&'static str, fn(&Held) -> u64);
+type Column = (&'static str, fn(&ProcessFigures) -> u64);
 const COUNTED: [Column; 3] = [
     ("descriptors", |held| held.descriptors),
     ("tasks", |held| held.tasks),
     ("connections", |held| held.connections),
 ];
 
-/// Returns the table, and a line for each figure that is not as it was.
+/// Returns the table, and a line for each figure that has changed.
 pub(crate) fn table(start: &Figures, most: &Figures, end: &Figures) -> (String, Vec<String>) {
     let mut text = format!("| {:<26} | {:>9} | {:>9} | {:>9} |\n", "", "start", "at most", "end");
     let mut differences = Vec::new();
-    let none = Held::default();
+    let none = ProcessFigures::default();
     for (who, of) in [
-        ("dataplane", &(|f: &Figures| f.dataplane) as &dyn Fn(&Figures) -> Held),
+        ("dataplane", &(|f: &Figures| f.dataplane) as &dyn Fn(&Figures) -> ProcessFigures),
         ("controlplane", &|f: &Figures| f.controlplane.unwrap_or(none)),
     ] {
         let [start, most, end] = [of(start), of(most), of(end)];

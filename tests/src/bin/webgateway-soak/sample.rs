@@ -9,7 +9,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// The figures of one process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct ProcessFigures {
     /// Resident memory, in bytes.
     pub(crate) memory: u64,
     /// Open files.
@@ -20,17 +20,17 @@ pub(crate) struct Held {
     pub(crate) connections: u64,
 }
 
-/// The figures of both.
+/// The figures of both processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Figures {
-    /// The dataplane's.
-    pub(crate) dataplane: Held,
-    /// The controlplane's; none while it is not there.
-    pub(crate) controlplane: Option<Held>,
+    /// The figures of the dataplane.
+    pub(crate) dataplane: ProcessFigures,
+    /// The figures of the controlplane; `None` while it is down.
+    pub(crate) controlplane: Option<ProcessFigures>,
 }
 
-impl Held {
-    /// Reads them; `connections` is the name of the metric of open connections.
+impl ProcessFigures {
+    /// Reads the figures; `connections` is the name of the metric of open connections.
     pub(crate) fn read(process: &Process, metrics: &str, connections: &str) -> Result<Self> {
         Ok(Self {
             memory: process.memory()?.now,
@@ -40,7 +40,7 @@ impl Held {
         })
     }
 
-    /// Is true if both hold as many of everything that is counted.
+    /// Returns true if both have the same figures, except memory.
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
         Self { memory: 0, ..*self } == Self { memory: 0, ..*other }
     }
@@ -54,7 +54,7 @@ impl Held {
 }
 
 impl Figures {
-    /// Raises each to the other's, where that is more.
+    /// Raises each figure to the other's if that is larger.
     pub(crate) fn raise(&mut self, other: &Self) {
         self.dataplane.raise(&other.dataplane);
         if let Some(other) = &other.controlplane {
@@ -62,19 +62,19 @@ impl Figures {
         }
     }
 
-    /// Is true if nobody is connected.
+    /// Returns true if there are no connections.
     pub(crate) fn is_idle(&self) -> bool {
         self.dataplane.connections == 0 && self.controlplane.is_some_and(|held| held.connections == 0)
     }
 
-    /// Is true if both hold as many of everything that is counted.
+    /// Returns true if both have the same figures, except memory.
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
-        let same = |(a, b): (Held, Held)| a.counts_as(&b);
+        let same = |(a, b): (ProcessFigures, ProcessFigures)| a.counts_as(&b);
         same((self.dataplane, other.dataplane)) && self.controlplane.zip(other.controlplane).is_some_and(same)
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for ProcessFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { memory, descriptors, tasks, connections } = self;
         let memory = *memory as f64 / MIB;
@@ -92,7 +92,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Adds up a metric over its labels.
+/// Returns the sum of a metric over its labels.
 pub(crate) fn sum(metrics: &str, name: &str) -> Result<u64> {
     let of = |line: &str| {
         let (metric, value) = line.rsplit_once(' ')?;

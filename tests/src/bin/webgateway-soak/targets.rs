@@ -1,4 +1,4 @@
-//! The addresses and hosts that clients go to, and what they find there.
+//! The addresses and hosts that clients use, and the check of their responses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,21 +11,21 @@ use webgateway_tests::client::Client;
 pub(crate) const HOST: &str = "app.gw.example";
 /// The host of a passthrough route that stays.
 pub(crate) const PASSTHROUGH: &str = "pass.example.org";
-/// The address that the dataplane takes DNS questions on.
+/// The address of the dataplane's DNS relay.
 pub(crate) const DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 53);
 
-/// Everything a client needs to know.
+/// The clients and addresses of a run.
 #[derive(Clone)]
 pub(crate) struct Targets {
     /// A client that trusts the gateway.
-    pub(crate) visitor: Client,
+    pub(crate) client: Client,
     /// A client that trusts the backend of the passthrough route.
-    pub(crate) insider: Client,
-    /// Port 443.
+    pub(crate) passthrough_client: Client,
+    /// The https address.
     pub(crate) https: SocketAddr,
-    /// Port 80.
+    /// The plain HTTP address.
     pub(crate) http: SocketAddr,
-    /// The API.
+    /// The address of the API.
     pub(crate) rpc: SocketAddr,
 }
 

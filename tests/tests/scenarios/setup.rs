@@ -1,0 +1,5 @@
+//! Setups of processes that several scenarios start with.
+
+pub(crate) mod acme;
+pub(crate) mod full;
+pub(crate) mod standalone;
