@@ -41,7 +41,7 @@ pub(crate) async fn call(
     };
     Ok(reply.map(|body| {
         let (body, guard) = controlplane.response_body(body, client);
-        connection.worker.tasks.spawn("api response", guard);
+        connection.worker.tasks.spawn("api answer", guard);
         ResponseBody::Api(body)
     }))
 }
