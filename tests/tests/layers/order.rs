@@ -42,7 +42,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "rate_limit",
             "slots",
             "memory",
-            "answer",
+            "expiring_body",
             "accept",
             "client_io",
             "strict_http",
