@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::trace;
 use webgateway_process::{LocalTasks, ResponseHeads, StrictResponses};
 
-use super::stream::{BackendStream, READ_BUFFER, ReadLimit};
+use super::stream::{BackendStream, READ_BUFFER, StreamControl};
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
 use crate::trailers::{TrailerIo, TrailerSlot};
@@ -47,8 +47,8 @@ pub(crate) struct BackendConnection<B> {
     pub trailers: TrailerSlot,
     /// The time that connecting took: an upper bound of the round-trip time.
     round_trip: Duration,
-    /// The size limit of its reads.
-    pub reads: Arc<ReadLimit>,
+    /// The state of the connection that its current request controls.
+    pub control: Arc<StreamControl>,
 }
 
 impl<B> Pool<B>
@@ -159,7 +159,7 @@ where
 {
     let (round_trip, heads, trailers) =
         (stream.round_trip(), ResponseHeads::default(), TrailerSlot::default());
-    let reads = Arc::clone(stream.reads());
+    let control = Arc::clone(stream.control());
     let io = TrailerIo::new(StrictResponses::new(stream, heads.clone()), trailers.clone());
     let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
     // A combinator, as an async block would contain the connection twice.
@@ -171,7 +171,7 @@ where
             }
         }),
     );
-    Ok(BackendConnection { sender, heads, trailers, round_trip, reads })
+    Ok(BackendConnection { sender, heads, trailers, round_trip, control })
 }
 
 /// Returns the HTTP/1.1 client configuration with the limits of this node.

@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,9 +26,13 @@ const MAX_READ: usize = 2 * (16 * 1024 - 22);
 /// The maximum size of a read while the worker's backlog is over its limit, in bytes.
 const MAX_SMALL_READ: usize = 8 * 1024 - 1;
 
-/// The maximum size of the reads of one backend connection. The reader of its responses sets it.
+/// The state of a backend connection that its current request controls.
 #[derive(Debug)]
-pub(crate) struct ReadLimit(AtomicUsize);
+pub(crate) struct StreamControl {
+    /// The maximum size of a read, in bytes.
+    max_read: AtomicUsize,
+    in_flight: AtomicBool,
+}
 
 /// A connection to a backend.
 ///
@@ -43,23 +47,26 @@ pub(crate) struct BackendStream {
     round_trip: Duration,
     /// The number of bytes sent since the last received byte.
     unanswered: usize,
-    reads: Arc<ReadLimit>,
+    control: Arc<StreamControl>,
 }
 
-impl Default for ReadLimit {
+impl Default for StreamControl {
     fn default() -> Self {
-        Self(MAX_READ.into())
+        Self { max_read: MAX_READ.into(), in_flight: AtomicBool::new(false) }
     }
 }
 
-impl ReadLimit {
-    /// Sets the limit: small reads, or large ones.
-    pub(crate) fn set_small(&self, is_small: bool) {
-        self.0.store(if is_small { MAX_SMALL_READ } else { MAX_READ }, Relaxed);
+impl StreamControl {
+    /// Makes reads small or large.
+    pub(crate) fn set_small_reads(&self, is_small: bool) {
+        self.max_read.store(if is_small { MAX_SMALL_READ } else { MAX_READ }, Relaxed);
     }
 
-    fn get(&self) -> usize {
-        self.0.load(Relaxed)
+    /// Records whether a request is sent whose response has not ended. A connection that is dropped meanwhile ends with a
+    /// reset: the backend can stop its work at once, and no port waits in TIME_WAIT. Otherwise clients that cancel
+    /// many requests use up the ports towards a backend.
+    pub(crate) fn set_in_flight(&self, in_flight: bool) {
+        self.in_flight.store(in_flight, Relaxed);
     }
 }
 
@@ -75,7 +82,7 @@ impl BackendStream {
             is_timeout_set: true,
             round_trip,
             unanswered: 0,
-            reads: Arc::default(),
+            control: Arc::default(),
         })
     }
 
@@ -85,10 +92,10 @@ impl BackendStream {
         self.round_trip
     }
 
-    /// Returns the size limit of its reads.
+    /// Returns the state that requests control.
     #[must_use]
-    pub(super) fn reads(&self) -> &Arc<ReadLimit> {
-        &self.reads
+    pub(super) fn control(&self) -> &Arc<StreamControl> {
+        &self.control
     }
 
     /// Makes the connection end with a reset (RST) when it is dropped.
@@ -117,11 +124,20 @@ impl BackendStream {
     }
 }
 
+impl Drop for BackendStream {
+    fn drop(&mut self) {
+        if self.control.in_flight.load(Relaxed) {
+            // It fails for a connection that has ended already.
+            let _ = self.reset_at_end();
+        }
+    }
+}
+
 impl AsyncRead for BackendStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(this.socket.poll_read_at_most(cx, buf, this.reads.get()))?;
+        ready!(this.socket.poll_read_at_most(cx, buf, this.control.max_read.load(Relaxed)))?;
         if buf.filled().len() > before {
             this.record_received();
         }
@@ -198,6 +214,22 @@ mod tests {
         assert_eq!(timeout_of(&stream), Some(seconds));
         stream.write_all(&[0; ACKNOWLEDGED_UNREAD]).await.unwrap();
         assert_eq!(timeout_of(&stream), Some(seconds), "the count begins anew with each response");
+    }
+
+    #[tokio::test]
+    async fn a_connection_dropped_during_a_request_is_reset() {
+        for in_flight in [true, false] {
+            let (mut stream, mut backend) = pair(Duration::from_secs(15)).await;
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            stream.control().set_in_flight(in_flight);
+            drop(stream);
+            let ended = backend.read_to_end(&mut Vec::new()).await.map_err(|error| error.kind());
+            assert_eq!(
+                ended.err(),
+                in_flight.then_some(io::ErrorKind::ConnectionReset),
+                "in flight: {in_flight}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
 use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
-use crate::backend::stream::ReadLimit;
+use crate::backend::stream::StreamControl;
 use crate::trailers::TrailerSlot;
 
 /// The size up to which the last part of a response is not counted in the backlog, in bytes.
@@ -79,7 +79,7 @@ pub(crate) struct BackendBody {
     incoming: Incoming,
     exchange: Rc<Exchange>,
     lease: Option<Lease>,
-    reads: Arc<ReadLimit>,
+    control: Arc<StreamControl>,
     /// Is true while reading waits for the client to take what was read before.
     was_blocked: bool,
     backlog: Option<Rc<ResponseBacklog>>,
@@ -161,7 +161,7 @@ impl ResponseBody {
         let mut body = BackendBody {
             incoming,
             exchange,
-            reads: Arc::clone(&lease.connection.reads),
+            control: Arc::clone(&lease.connection.control),
             was_blocked: false,
             backlog: None,
             lease: Some(lease),
@@ -185,6 +185,7 @@ impl BackendBody {
     }
 
     fn release(&mut self) {
+        self.control.set_in_flight(false);
         // After a response that came before the end of the request, the connection cannot carry another request.
         if let Some(Lease { pool, backend, connection, keep_alive, is_reusable }) = self.lease.take()
             && is_reusable
@@ -208,7 +209,7 @@ impl BackendBody {
             return false;
         }
         if std::mem::take(&mut self.was_blocked) {
-            self.reads.set_small(self.exchange.worker_backlog().is_over_limit());
+            self.control.set_small_reads(self.exchange.worker_backlog().is_over_limit());
             // The backend could not send meanwhile, so its time limit begins anew.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);

@@ -152,6 +152,7 @@ async fn send_on(
         request.body_mut().send_trailers_by(&connection.trailers);
     }
     connection.heads.wait();
+    connection.control.set_in_flight(true);
     let sent = pin!(connection.sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
         Some(Ok(mut response)) => {

@@ -62,6 +62,7 @@ pub(crate) async fn proxy_request(
     let BackendResponse { mut response, lease, rules } = response?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = upgrade_connection(connection, exchange, response, client);
+        lease.connection.control.set_in_flight(upgraded.is_err());
         upgraded
             .as_ref()
             .err()
