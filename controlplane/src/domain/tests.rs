@@ -30,10 +30,10 @@ use crate::store::{Store, StoreError, audit};
 
 /// A node directory without nodes.
 #[derive(Debug)]
-struct NoNodes;
+struct EmptyDirectory;
 
 #[async_trait::async_trait]
-impl NodeDirectory for NoNodes {
+impl NodeDirectory for EmptyDirectory {
     fn nodes(&self) -> Vec<NodeStatus> {
         Vec::new()
     }
@@ -84,7 +84,7 @@ impl TestDomain {
         let domain = Domain {
             store,
             keys: KeyStore::open(&KeySource::Directory(keys)).unwrap(),
-            nodes: Arc::new(NoNodes),
+            nodes: Arc::new(EmptyDirectory),
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
             allowed_backends: Prefixes::default(),
