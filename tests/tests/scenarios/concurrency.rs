@@ -169,6 +169,8 @@ async fn concurrent_claims_of_one_caller_get_separate_responses(sandbox: &Sandbo
     ensure!(errors.iter().all(|error| error["data"]["kind"] == "host_taken"), "{:?}", errors.first());
     let versions: BTreeSet<u64> = results.iter().filter_map(|route| route["version"].as_u64()).collect();
     ensure!(versions.len() == 100, "each change has a version of its own: {versions:?}");
+    // The first connection may have been idle for longer than the API allows.
+    let mut api = Connection::plain(controlplane.rpc()?).await?;
     let list = signer.call(&mut api, &url, "routes.list", json!({})).await?.json()?;
     let routes = list["result"]["routes"].as_array().context("no routes")?;
     ensure!(routes.len() == 101, "{}", routes.len());

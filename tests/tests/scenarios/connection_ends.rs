@@ -283,7 +283,10 @@ async fn a_flood_of_cancelled_requests_ends_the_connection(sandbox: &Sandbox) ->
         let mut stream = setup.client()?.h2().tls(HOST).await?;
         stream.write_all(&h2::opening()).await?;
         let cancelled = cancel(&mut stream, bursts, burst).await?;
-        ensure!(cancelled < bursts * burst, "{bursts} times {burst} are taken");
+        // A busy node may process the last bursts after all are written.
+        let is_ended =
+            cancelled < bursts * burst || timeout(Duration::from_secs(20), rest(&mut stream)).await.is_ok();
+        ensure!(is_ended, "{bursts} times {burst} are taken");
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ async fn curl_downloads_at_any_rate(sandbox: &Sandbox) -> Result<()> {
     .await?;
     let root = sandbox.write("root.pem", setup.authority.root())?;
     let root = root.to_str().context("a path that is text")?;
-    let seconds = env_number("WEBGATEWAY_SCENARIO_READ_SECONDS", 5);
+    let seconds = env_number("WEBGATEWAY_SCENARIO_READ_SECONDS", 10);
     let mut readers = JoinSet::new();
     for protocol in ["--http1.1", "--http2"] {
         for kibibytes in [32, 64, 128, 256, 512] {
