@@ -105,7 +105,8 @@ impl<'a> DocumentSetup<'a> {
             Ok(())
         })
         .await?;
-        running.signal(Signal::SIGINT)?;
+        // SIGTERM, as tests that run in the background inherit an ignored SIGINT.
+        running.signal(Signal::SIGTERM)?;
         running.end(WITHIN).await?;
         Ok(())
     }

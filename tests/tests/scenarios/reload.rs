@@ -113,7 +113,7 @@ async fn the_key_store_can_be_replaced(sandbox: &Sandbox) -> Result<()> {
         "controlplane.toml",
         &[(&path(&keys), &path(&missing)), ("[certificates]", "[quotas]\nroutes = 0\n[certificates]")],
     )?;
-    let said = ["the configuration cannot be used, the one before stays", "pub_key_store.path"];
+    let said = ["configuration reload failed, keeping the previous configuration", "pub_key_store.path"];
     reload(setup.controlplane.process(), &said).await?;
     setup.alice.json(["routes", "list"]).await?;
     setup.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
@@ -132,7 +132,7 @@ async fn an_invalid_configuration_changes_nothing(sandbox: &Sandbox) -> Result<(
         let text = fs::read_to_string(sandbox.path(file))?;
         sandbox.write(file, &format!("{text}\n{bad}\n"))?;
     }
-    let said = ["the configuration cannot be used, the one before stays"];
+    let said = ["configuration reload failed, keeping the previous configuration"];
     reload(setup.controlplane.process(), &said).await?;
     reload(setup.gateway.process(), &said).await?;
     setup.gateway.ready().await?;

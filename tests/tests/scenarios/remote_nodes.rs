@@ -151,7 +151,7 @@ async fn a_second_node_joins_and_serves(sandbox: &Sandbox) -> Result<()> {
 async fn a_token_is_valid_once_and_unchanged(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
     let token = setup.create_token("node2").await?;
-    for (garbled, word) in [(&token[..40], "not whole"), ("hello", "no join token")] {
+    for (garbled, word) in [(&token[..40], "incomplete or mistyped"), ("hello", "not a join token")] {
         let refused = setup.join(garbled, "garbled").await?;
         ensure!(refused.code == Some(1) && refused.stderr.contains(word), "{refused:?}");
     }

@@ -212,7 +212,7 @@ async fn an_unknown_socket_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
     let service = |name: &str| Systemd::new(sandbox, name);
     for (service, said) in [
         (service("1")?.tcp("webgateway.socket", "[::]:443")?, "`webgateway.socket`"),
-        (service("2")?.unix("https", &sandbox.path("https.sock"))?, "has to be a TCP listener"),
+        (service("2")?.unix("https", &sandbox.path("https.sock"))?, "must be a TCP listener"),
         (service("3")?.tcp("https", "[::]:443")?.tcp("https", "[::]:444")?, "443 and 444"),
     ] {
         let mut gateway = Gateway::start_unready(sandbox, &config.clone().service(&Arc::new(service)))?;

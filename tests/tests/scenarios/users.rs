@@ -39,7 +39,7 @@ async fn a_suspension_ends_by_itself(sandbox: &Sandbox) -> Result<()> {
     setup.wait_for_status("hello.gw.example", 503).await?;
     let refused = setup.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
     ensure!(refused.code == Some(5), "{refused:?}");
-    for word in ["late bill", &*until, "ends by itself"] {
+    for word in ["late bill", &*until, "the suspension ends at that time"] {
         ensure!(refused.stderr.contains(word), "{word}: {refused:?}");
     }
     let list = setup.alice.gwctl(["routes", "list"]).await?;
