@@ -77,7 +77,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns newer keys than a preceding [`KeyStore::find`] may have returned from its cache; `None` if there are none.
+    /// Returns newer keys than a preceding [`KeyStore::find`] may have returned from its cache; `None` if there are
+    /// none.
     pub(crate) async fn refresh(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0.load_full().kind {
             // A directory has no cache.

@@ -1,7 +1,7 @@
 //! The wall clock, and a coarse clock for checks that are made on every request.
 //!
-//! The crates quanta and coarsetime have coarse clocks too, but these are process-wide and need a thread or a system call.
-//! Reading this one is a load from the worker's own memory, and it follows tokio's paused time in tests.
+//! The crates quanta and coarsetime have coarse clocks too, but these are process-wide and need a thread or a system
+//! call. Reading this one is a load from the worker's own memory, and it follows tokio's paused time in tests.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -10,8 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use webgateway_proto::model::RouteId;
 
-/// The time that an idle connection stays open after its drain has started, so that a request in flight is answered (with
-/// `connection: close` or after GOAWAY) instead of being lost.
+/// The time that an idle connection stays open after its drain has started, so that a request in flight is answered
+/// (with `connection: close` or after GOAWAY) instead of being lost.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// A removed route, and the way in which its connections end.
@@ -30,7 +30,7 @@ pub(crate) enum Phase {
     Open,
     /// The connection ends after its next request, if there is one.
     Leaving,
-    /// The connection ends after the requests in progress, or [`LINGER`] if it is idle.
+    /// The connection ends after the requests in progress, or after [`LINGER`] if it is idle.
     Draining,
     /// The connection is closed at once.
     Cut,

@@ -30,7 +30,7 @@ pub(crate) struct WorkerContext {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The supervisor of the worker's tasks.
     pub tasks: LocalTasks,
-    /// The clock of requests, which is read from memory.
+    /// The worker's coarse clock, which is updated at every tick, so that reading it costs no system call.
     pub clock: Rc<CoarseClock>,
     /// The backlog of responses.
     pub backlog: Rc<WorkerBacklog>,

@@ -66,8 +66,8 @@ impl ControlplaneClient {
         self.connection.store(Some(Arc::new(client)));
     }
 
-    /// Disables calls until the next connection, as without the feed the server may no longer be this gateway's controlplane.
-    /// Calls in progress go on.
+    /// Disables calls until the next connection, as without the feed the server may no longer be this gateway's
+    /// controlplane. Calls in progress go on.
     pub(crate) fn disconnect(&self) {
         self.connection.store(None);
     }

@@ -49,8 +49,8 @@ impl DnsRelay {
 }
 
 impl Responder for DnsRelay {
-    /// Without a controlplane the answer is SERVFAIL: a resolver then tries the next name server at once and this one again
-    /// within seconds, whereas after a timeout it may avoid this one for minutes.
+    /// Without a controlplane the answer is SERVFAIL: a resolver then tries the next name server at once and this one
+    /// again within seconds, whereas after a timeout it may avoid this one for minutes.
     async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
         if let Err(answer) = self.filter.admit(question, from, transport) {
             return answer;

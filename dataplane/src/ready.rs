@@ -32,8 +32,8 @@ impl ReadyGate {
         Self(Arc::new(Mutex::new(GateState { readiness, first_sync, certificate: None })))
     }
 
-    /// Opens the gate, as `snapshot` is in use, unless its certificate for the base domain is not valid yet at `now` (Unix
-    /// seconds); returns whether this is the first snapshot.
+    /// Opens the gate, as `snapshot` is in use, unless its certificate for the base domain is not valid yet at `now`
+    /// (Unix seconds); returns whether this is the first snapshot.
     pub(crate) fn open(&self, snapshot: &Snapshot, now: i64) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.check_certificate(snapshot, now);
@@ -55,8 +55,9 @@ impl ReadyGate {
 }
 
 impl GateState {
-    /// Blocks readiness while there are certificates for the base domain, but none of them can be served. A node without any
-    /// is ready: the CA may reach the gateway's name server, which it needs to issue the first one, through ready nodes only.
+    /// Blocks readiness while there are certificates for the base domain, but none of them can be served. A node
+    /// without any is ready: the CA may reach the gateway's name server, which it needs to issue the first one, through
+    /// ready nodes only.
     fn check_certificate(&mut self, snapshot: &Snapshot, now: i64) {
         let base = snapshot.settings.as_ref().map(|settings| settings.base_domain.as_str());
         let is_missing = base

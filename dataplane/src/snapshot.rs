@@ -16,7 +16,8 @@ pub(crate) use table::RouteTable;
 #[cfg(test)]
 pub(crate) use certs::tests;
 
-/// All resources of a node. Clones share structure, so that a change of one resource is cheap even with a million routes.
+/// All resources of a node. Clones share structure, so that a change of one resource is cheap even with a million
+/// routes.
 #[derive(Clone, Default)]
 pub(crate) struct Snapshot {
     /// The last version of which every resource could be used.

@@ -8,13 +8,14 @@ use rustls::server::ProducesTickets;
 use webgateway_proto::feed::TicketKeys;
 use zeroize::Zeroizing;
 
-/// The lifetime of a ticket that clients are advised of, in seconds. The key of a ticket is dropped after two rotations, within
-/// 12 h.
+/// The lifetime of a ticket that clients are advised of, in seconds. The key of a ticket is dropped after two
+/// rotations, within 12 h.
 const LIFETIME: u32 = 12 * 3600;
 /// The length of a key's name, in bytes.
 const NAME_LEN: usize = 16;
 
-/// The encryption of tickets. A ticket is the name of its key (16 bytes), the nonce, and the encrypted state with its tag.
+/// The encryption of tickets. A ticket is the name of its key (16 bytes), the nonce, and the encrypted state with its
+/// tag.
 ///
 /// Before the controlplane has sent the shared keys, keys of this process are used; tickets under these stay valid.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ thread_local! {
 pub(crate) enum TunnelEnd {
     /// Both sides closed.
     Closed,
-    /// No bytes were transferred in either direction for the time limit.
+    /// The time limit elapsed without a transfer in either direction.
     Idle,
     /// Reading from or writing to one side failed.
     Failed(#[expect(dead_code, reason = "the log shows it, by Debug")] io::Error),
@@ -46,7 +46,9 @@ pub(crate) struct TunnelObserver<'a> {
     pub on_sent: Option<WriteObserver<'a>>,
 }
 
-/// Copies between a client and a backend until both have closed, one fails, or nothing is transferred for `idle`.
+/// Copies between a client and a backend until both have closed, one fails, or nothing was transferred for `idle`.
+///
+/// Transfers are checked for once per `idle`, so that an idle tunnel ends after one to two times that duration.
 pub(crate) async fn tunnel<C, B>(
     client: &mut C,
     backend: &mut B,
@@ -82,7 +84,7 @@ where
 
 /// One direction of a tunnel.
 struct CopyDirection<'a> {
-    /// Bytes that were read and not yet written.
+    /// Bytes that were read and did not fit into the sink; the first `written` of them have been written since.
     pending: Vec<u8>,
     written: usize,
     read_size: usize,

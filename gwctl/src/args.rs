@@ -30,7 +30,7 @@ use crate::profiles::DEFAULT_NAME;
 pub(crate) enum Action {
     /// Generates a key pair.
     GenerateKey(KeyName),
-    /// Converts the predecessor's configuration.
+    /// Converts the configuration of webgateway's predecessor, a Caddy module.
     Import(Import),
     /// Prints a shell's completion script.
     Completions(Shell),

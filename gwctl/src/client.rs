@@ -54,8 +54,8 @@ pub struct Client {
 
 /// Callbacks for every request, response and retry of a [`Client`]. They never receive the private key.
 pub trait Observer: Debug + Send + Sync {
-    /// Called before a request is sent. Its URI is absolute; `base` is the signature base (RFC 9421 §2.5) of a signed
-    /// one.
+    /// Called before a request is sent. The request's URI is absolute; `base` is the signature base (RFC 9421 §2.5), or
+    /// `None` if the request is unsigned.
     fn request(&self, request: &Request<Bytes>, base: Option<&str>) {
         let _ = (request, base);
     }
@@ -107,15 +107,15 @@ impl Client {
     /// asks for.
     ///
     /// If the gateway may already have applied the failed call, only an idempotent call is retried. `routes.delete`,
-    /// `nodes.invite` and `certificates.renew` are not idempotent; `routes.create` is with an `id`, and `routes.update`
-    /// without `expected_version` (its retry may overwrite a concurrent update of another caller).
+    /// `nodes.invite` and `certificates.renew` are not idempotent. `routes.create` is idempotent if it has an `id`, and
+    /// `routes.update` if it has no `expected_version`: its retry may overwrite a concurrent update of another caller.
     #[must_use]
     pub fn retry_for(self, retry_for: Duration) -> Self {
         Self { retry_for, ..self }
     }
 
-    /// Calls a method of [`api::method`](crate::api::method) and returns its result: typed, or as a
-    /// [`serde_json::Value`] that keeps the fields of a newer gateway.
+    /// Calls a method of [`api::method`](crate::api::method) and returns its result. `R` is the method's result type,
+    /// or [`serde_json::Value`] to keep fields that only a newer gateway knows.
     ///
     /// Transient failures are retried as configured with [`retry_for`](Self::retry_for).
     ///
@@ -155,7 +155,8 @@ impl Client {
             let min_pause = min_pause.filter(|min_pause| !left.is_zero() && *min_pause <= left);
             let pause = min_pause.map(|min_pause| backoff.next(min_pause).min(left));
             let Some(pause) = pause else {
-                // An earlier error takes precedence if it tells the caller that the call may have been applied.
+                // If the last attempt got no response, an earlier error after which the call may have been applied
+                // takes precedence, because the caller has to know of it.
                 let has_no_response = matches!(error, CallError::Transport(_));
                 return Err(maybe_applied.filter(|_| has_no_response).unwrap_or(error));
             };

@@ -91,7 +91,7 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
     }
 }
 
-/// Returns a client without signatures and retries: health and version report the current state.
+/// Returns a client that neither signs nor retries, because `health` and `version` must show the current state.
 fn unsigned_client(endpoint: Endpoint, options: OutputOptions) -> Client {
     let client = Client::new(endpoint);
     if options.verbose {
@@ -101,7 +101,8 @@ fn unsigned_client(endpoint: Endpoint, options: OutputOptions) -> Client {
     }
 }
 
-/// Returns a client that signs and retries, after warnings about an exposed key file or connection.
+/// Returns a client that signs and retries. Warns first if other users can access the key file, or read and change the
+/// responses.
 fn signed_client(
     endpoint: Endpoint,
     credentials: Credentials,

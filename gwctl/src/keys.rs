@@ -74,8 +74,8 @@ pub struct LoadedKey {
     pub exposed: Option<u32>,
 }
 
-/// Generates a key pair and writes its two files: either both are new and complete, or neither is left behind. The private
-/// key file gets mode 0600.
+/// Generates a key pair and writes its two files: either both are new and complete, or neither is left behind. The
+/// private key file gets mode 0600.
 ///
 /// # Errors
 /// A file already exists or cannot be written, or the system provides no random bytes.

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints clap's error. Help and version are such errors too; they go to stdout and succeed.
+/// Prints clap's error. clap reports `--help` and `--version` as errors, too; those go to stdout, with exit code 0.
 fn print_clap_error(error: &clap::Error) -> ExitCode {
     let format = usage::flag_value(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
     if error.use_stderr() && format != Format::Table {
@@ -78,8 +78,8 @@ fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
     result
 }
 
-/// Returns true if the command takes its gateway and key from a profile. The other commands need neither, or create
-/// one.
+/// Returns true if the command takes its gateway and key from a profile. The other commands need neither, except for
+/// `login`, which creates a profile.
 fn uses_profile(command: &Command) -> bool {
     match command {
         Command::Keys(_)

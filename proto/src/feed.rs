@@ -1,5 +1,5 @@
-//! The messages of the feed between controlplane and nodes, as domain types. Generated types are used by `convert`
-//! only.
+//! The messages of the feed between controlplane and nodes, as domain types, and the conversions from and to the
+//! generated types.
 
 mod call;
 mod convert;
@@ -21,7 +21,8 @@ pub const CONTROLPLANE_NAME: &str = "controlplane.webgateway.internal";
 /// The maximum size of an API request's body, in bytes. Nodes forward no larger ones, and the API accepts none.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// The generated gRPC clients, servers and wire messages. Only `convert` and the feed's client and server use them.
+/// The generated gRPC clients, servers and wire messages. Only the conversions of this module, and the feed's client
+/// and server, use them.
 #[allow(
     missing_docs,
     unreachable_pub,

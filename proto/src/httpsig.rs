@@ -2,8 +2,7 @@
 //! components.
 //!
 //! The crate `sfv` parses and serializes the structured fields. This module builds the signature base itself, because
-//! the
-//! base must keep the peer's order of parameters, and a covered component that is absent must be an error.
+//! the base must keep the peer's order of parameters, and a covered component that is absent must be an error.
 
 mod base;
 mod coverage;

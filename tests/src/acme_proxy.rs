@@ -1,5 +1,5 @@
-//! An ACME proxy before pebble that forwards every request and deviates where a scenario
-//! says so (fewer challenges, errors with Retry-After, renewal information, a conflict over `replaces`).
+//! An ACME proxy before pebble that forwards every request and deviates where a scenario says so (fewer challenges,
+//! errors with Retry-After, renewal information, a conflict over `replaces`).
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};

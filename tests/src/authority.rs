@@ -77,8 +77,7 @@ impl IssuedCertificate {
 }
 
 /// Returns the parameters of a leaf certificate. Its subject is its first host: OpenSSL takes a certificate whose
-/// subject and
-/// issuer are the same for self-signed.
+/// subject and issuer are the same for self-signed.
 fn leaf(names: &[&str]) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?;
     params.distinguished_name = named(names.first().copied().unwrap_or("webgateway test leaf"));

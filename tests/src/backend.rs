@@ -51,7 +51,7 @@ pub enum RawBehaviour {
     Respond(Vec<u8>),
     /// Sends these bytes and resets.
     RespondAndReset(Vec<u8>),
-    /// Sends these bytes and goes on reading.
+    /// Sends these bytes and continues to read.
     RespondAndRead(Vec<u8>),
     /// Sends these bytes in response to this many requests, reads one more and closes without a response.
     RespondTimes(Vec<u8>, u64),
@@ -66,11 +66,17 @@ pub enum RawBehaviour {
 impl Backend {
     /// Starts an HTTP/1.1 server. Its paths:
     ///
-    /// `/slow/<ms>` a delayed response · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
-    /// [`number_at`] its offset · `/break` a body that breaks off after
-    /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes, `/ws/<ms>` one that opens late ·
-    /// any other: the request, as JSON `{backend, method, target, headers: [[name, value]], body}`. All of them also
-    /// below `/.well-known/acme-challenge`.
+    /// - `/slow/<ms>`: a delayed response
+    /// - `/stream/<n>`: n chunks
+    /// - `/bytes/<n>`: n bytes
+    /// - `/numbers/<n>`: n bytes, each [`number_at`] its offset
+    /// - `/break`: a body that breaks off after one chunk
+    /// - `/status/<code>`: a response with this status
+    /// - `/trailers`: a response with trailers
+    /// - `/ws`: a WebSocket that echoes; `/ws/<ms>`: one that opens late
+    /// - any other: the request, as JSON `{backend, method, target, headers: [[name, value]], body}`
+    ///
+    /// The prefix `/.well-known/acme-challenge` before any of these paths is ignored.
     pub async fn http(address: SocketAddr) -> Result<Self> {
         Self::serve(address, move |stream, counters| http(stream, address, counters)).await
     }

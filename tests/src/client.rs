@@ -96,7 +96,7 @@ impl Client {
         Connection::over(stream, is_h2, "https").await
     }
 
-    /// Sends one GET over a connection of its own.
+    /// Sends one GET over a new connection.
     pub async fn get(&self, host: &str, path: &str) -> Result<Reply> {
         self.connect(host).await?.get(host, path).await
     }
@@ -110,7 +110,7 @@ pub async fn tcp(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends bytes on a connection of their own and returns everything received until it ends.
+/// Sends bytes on a new connection and returns everything received until it ends.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = tcp(address).await?;
     stream.write_all(bytes).await?;
@@ -207,8 +207,7 @@ impl Connection {
     }
 
     /// Sends requests over HTTP/2 concurrently and returns the responses in the order of the requests. Dropping the
-    /// future
-    /// cancels the unfinished ones.
+    /// future cancels the unfinished ones.
     pub async fn send_concurrently(&mut self, requests: Vec<Request<Full<Bytes>>>) -> Result<Vec<Reply>> {
         let Sender::H2(sender) = &self.sender else { bail!("HTTP/1.1 takes one at a time") };
         let sent = requests.into_iter().map(|request| {

@@ -23,7 +23,7 @@ const RPC: &str = "127.0.0.1:8080";
 /// The configuration of a controlplane.
 #[derive(Debug, Clone)]
 pub struct ControlplaneConfig {
-    /// `public_ip`, as TOML.
+    /// The value of `public_ip`, in TOML.
     pub public_ip: String,
     /// The log level.
     pub log_level: &'static str,
@@ -35,9 +35,9 @@ pub struct ControlplaneConfig {
     pub dns: String,
     /// The listen address for remote nodes; none if it is empty.
     pub remote: String,
-    /// `[certificates]` and `[acme]`.
+    /// The tables `[certificates]` and `[acme]`, in TOML.
     pub certificates: String,
-    /// Lines of shell to run before, in the same process.
+    /// Shell commands that run first, in the process that becomes the controlplane. Ignored if `service` is set.
     pub shell: Option<String>,
     /// Additional environment variables.
     pub environment: Vec<(&'static str, String)>,

@@ -18,7 +18,7 @@ use crate::wait::eventually;
 pub const HTTPS: u16 = 443;
 /// The plain HTTP port.
 pub const HTTP: u16 = 80;
-/// The admin port; 9181 is the controlplane's, and several gateways count from 9190.
+/// The admin port of a single gateway. Gateway `n` of several has 9190 + `n`; 9181 is the controlplane's.
 const ADMIN: u16 = 9180;
 const BINARY: &str = "webgateway-dataplane";
 const START: Duration = Duration::from_secs(20);
@@ -35,19 +35,19 @@ pub struct Gateway {
 /// The configuration of a gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
-    /// `[feed] endpoint`.
+    /// The value of `[feed] endpoint`.
     pub feed: String,
     /// The number of workers.
     pub workers: u16,
-    /// The root that clients trust, PEM.
+    /// The root certificate that clients trust, in PEM.
     pub root: String,
-    /// The number among several gateways: `n` listens on `127.0.0.n` alone, 0 listens everywhere.
+    /// The number among several gateways, of which `n` listens on `127.0.0.n` alone; 0 for one that listens everywhere.
     pub number: u8,
     /// The node's name; `None` to derive it from the number.
     pub name: Option<String>,
     /// The service manager that holds the sockets and starts the process; `None` to start it directly.
     pub service: Option<Arc<Systemd>>,
-    /// Lines of shell to run before, in the same process.
+    /// Shell commands that run first, in the process that becomes the dataplane. Ignored if `service` is set.
     pub shell: Option<String>,
     /// The log level.
     pub log_level: &'static str,
@@ -119,7 +119,7 @@ impl GatewayConfig {
         self.shell(&format!("ulimit -n {most}"))
     }
 
-    /// Sets lines of shell to run before.
+    /// Sets shell commands that run first, in the process that becomes the dataplane.
     #[must_use]
     pub fn shell(mut self, lines: &str) -> Self {
         self.shell = Some(lines.to_owned());

@@ -1,6 +1,5 @@
 //! A link between a node and its controlplane that can be interrupted in one or both directions without closing it, as
-//! if
-//! packets were lost.
+//! if packets were lost.
 
 use std::path::{Path, PathBuf};
 

@@ -69,8 +69,7 @@ impl Load {
     }
 
     /// Waits for each client's current request and fails if any request failed; otherwise returns the number of
-    /// requests and the
-    /// longest duration, in milliseconds.
+    /// requests and the longest duration, in milliseconds.
     pub async fn end(mut self) -> Result<(u64, u64)> {
         self.counters.over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {

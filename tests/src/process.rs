@@ -41,7 +41,7 @@ impl Process {
         Self::start_with(binary, args, &[], log)
     }
 
-    /// Starts a binary with additional environment variables; one that is not of this project is searched in `PATH`.
+    /// Starts a binary with additional environment variables. A binary of another project is looked up in `PATH`.
     pub fn start_with(binary: &str, args: &[&str], env: &[(&str, String)], log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let streams = [Stdio::null(), file.try_clone()?.into(), file.into()];

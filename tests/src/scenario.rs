@@ -12,12 +12,12 @@ pub use libtest_mimic::Trial;
 use crate::sandbox::Sandbox;
 use crate::{netns, process};
 
-/// The timeout of a scenario, in seconds, unless the environment variable sets another one.
+/// The timeout of a scenario, in seconds, unless the variable [`LIMIT_VARIABLE`] sets another one.
 const LIMIT: u64 = 120;
 const LIMIT_VARIABLE: &str = "WEBGATEWAY_SCENARIO_LIMIT";
 
-/// Lists scenarios, `async fn(&Sandbox) -> anyhow::Result<()>`, as `pub(crate) fn scenarios()`; rustc warns of unlisted
-/// ones.
+/// Defines `pub(crate) fn scenarios()`, which returns the named scenarios as tests. Each is an
+/// `async fn(&Sandbox) -> anyhow::Result<()>`; rustc warns that an unlisted one is unused.
 #[macro_export]
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {

@@ -48,7 +48,7 @@ pub(crate) struct ApiParts {
     pub domain: Domain,
     /// The metrics of the process.
     pub metrics: Metrics,
-    /// The stop of the process, which ends calls that wait.
+    /// The stop signal of the process, which ends long polls.
     pub stop: Stop,
     /// The components that every signature must cover in addition to the ones that are always required.
     pub required: Vec<RequiredComponent>,
@@ -81,7 +81,7 @@ impl Api {
         }))
     }
 
-    /// Handles one request. The audit records the address `client`.
+    /// Handles one request. `client` is the address for the audit log.
     pub(crate) async fn handle(
         &self,
         request: Request<Bytes>,
@@ -147,7 +147,8 @@ impl Api {
         Ok(response)
     }
 
-    /// Authenticates a request and parses its body. Without a signature it is accepted if all of its methods need none.
+    /// Authenticates a request and parses its body. An unsigned request is accepted if none of its methods requires a
+    /// signature and it has at most [`MAX_UNSIGNED_BATCH`] calls.
     async fn authenticate(
         &self,
         request: &Request<Bytes>,
@@ -164,7 +165,7 @@ impl Api {
             .map_err(|error| RequestError::InvalidBody(errors::envelope_error(&error)))?;
         let find = |call: &Call| methods::find(&call.method);
         let Some(verified) = verified else {
-            // Unsigned batches are small, since their responses are larger than the requests.
+            // Unsigned batches are limited, because their responses are larger than the requests.
             let is_allowed = body.calls().count() <= MAX_UNSIGNED_BATCH
                 && body.calls().all(|call| find(call).is_some_and(|method| !method.signed));
             if !is_allowed {
@@ -261,7 +262,7 @@ struct AdmittedRequest {
 enum RequestError {
     /// The request is not authenticated.
     Unauthenticated(AuthError),
-    /// The body has no calls.
+    /// The body is not JSON, or a batch that is empty or too large.
     InvalidBody(ErrorObject),
 }
 

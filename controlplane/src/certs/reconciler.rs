@@ -100,7 +100,8 @@ impl AcmeJobs {
         }
     }
 
-    /// Returns the due time of the next job that finishes. Never returns if there is no job.
+    /// Waits for a job to finish and returns the time of the next action on its certificate. Never returns without
+    /// jobs.
     async fn next(&mut self) -> OffsetDateTime {
         while self.running.len() < MAX_RUNNING_JOBS
             && let Some((_, job)) = self.waiting.pop_front()
@@ -150,7 +151,7 @@ impl CertificateReconciler {
         Ok(())
     }
 
-    /// Examines only the hosts of routes that changed since the last pass.
+    /// Examines only the hosts of routes that changed since the last pass, unless a renewal was requested: then, all.
     async fn quick_pass(&mut self, now: OffsetDateTime) -> Result<(), PassError> {
         let (seen, base) = (self.seen, self.base.clone());
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {

@@ -97,8 +97,8 @@ impl Domain {
             .await
     }
 
-    /// Returns the root certificate of the internal CA in PEM. Returns an error unless the base domain's certificate was
-    /// issued by that CA.
+    /// Returns the root certificate of the internal CA in PEM. Returns an error unless the base domain's certificate
+    /// was issued by that CA.
     pub(crate) async fn root(&self) -> Result<String, DomainError> {
         let base = self.hosts.base().clone();
         self.store
@@ -150,8 +150,8 @@ fn page_of_ids(
     Ok(Page { entries, next: next.or_else(|| seen.map(|seen| PageRange::cursor(seen.as_str()))) })
 }
 
-/// Returns true if a route needs a certificate of its own. Passthrough routes need none, and children of the base domain
-/// use its wildcard certificate.
+/// Returns true if a route needs a certificate of its own. Passthrough routes need none, and children of the base
+/// domain use its wildcard certificate.
 fn needs_own_certificate(host: &Host, mode: Mode, base: &Host) -> bool {
     mode == Mode::Terminate && !host.is_child_of(base)
 }

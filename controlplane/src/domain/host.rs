@@ -37,8 +37,8 @@ impl HostPolicy {
         &self.base
     }
 
-    /// Parses and checks the host that `fqdn` or `subdomain` names; `None` if neither is given. Returns an error if both
-    /// are.
+    /// Parses and checks the host that `fqdn` or `subdomain` names; `None` if neither is given. Returns an error if
+    /// both are.
     pub(crate) fn admit(
         &self,
         fqdn: Option<&str>,
@@ -98,8 +98,8 @@ impl AdmittedHost {
     }
 }
 
-/// Refuses names at or under `_acme-challenge`. Runs before the host is parsed, because the parser would only report that
-/// an underscore is not allowed.
+/// Refuses names at or under `_acme-challenge`. Runs before the host is parsed, because the parser would only report
+/// that an underscore is not allowed.
 fn refuse_challenge(field: &'static str, text: &str) -> Result<(), DomainError> {
     if text.split('.').any(|label| label.eq_ignore_ascii_case(ACME_CHALLENGE)) {
         return Err(DomainError::AcmeChallenge(field, text.to_owned()));

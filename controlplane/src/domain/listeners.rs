@@ -42,7 +42,8 @@ impl GatewayListeners {
         });
     }
 
-    /// Replaces the listeners of a node. They are remembered after the node disconnects, because it will use them again.
+    /// Replaces the listeners of a node. They are remembered after the node disconnects, because it will use them
+    /// again.
     pub(crate) fn set_node(&self, node: &str, listeners: ProcessListeners) {
         self.0.send_if_modified(|known| {
             let is_known = known.nodes.get(node);

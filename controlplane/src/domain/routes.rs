@@ -160,8 +160,8 @@ impl Domain {
         self.write_or_dry_run(action::ROUTES_UPDATE, dry_run, write).await
     }
 
-    /// Deletes a route and returns its last state, with the version of the deletion. Returns an error if the route is not
-    /// at the version that the caller expects.
+    /// Deletes a route and returns its last state, with the version of the deletion. Returns an error if the route is
+    /// not at the version that the caller expects.
     pub(crate) async fn delete_route(
         &self,
         caller: &Caller,

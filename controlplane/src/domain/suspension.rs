@@ -40,7 +40,7 @@ pub(crate) struct SuspensionStatus {
 
 impl Domain {
     /// Suspends a user, or changes the reason and the end of a suspension. Repeating the command changes nothing.
-    /// Returns an error if the user has neither a key nor ever had a route.
+    /// Returns an error if the user has no key and never had a route.
     pub(crate) async fn suspend(
         &self,
         caller: &Caller,
@@ -123,7 +123,8 @@ impl Domain {
     }
 }
 
-/// Lifts the next suspension whose end has passed, and returns the user. Returns `None` if an admin lifted it meanwhile.
+/// Lifts the next suspension whose end has passed, and returns the user. Returns `None` if an admin lifted it
+/// meanwhile.
 fn end_one(tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<Option<KeyId>, StoreError> {
     let Some(user) = users::next_suspension_end(tx)? else { return Ok(None) };
     let is_over = |suspension: &Suspension| suspension.until.is_some_and(|until| until <= now);

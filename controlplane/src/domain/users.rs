@@ -23,7 +23,8 @@ pub(crate) struct UserOverview {
     pub quota: Quota,
 }
 
-/// A command that sets quotas of one user. `None` leaves a limit unchanged, `Some(None)` restores the gateway's default.
+/// A command that sets quotas of one user. `None` leaves a limit unchanged, `Some(None)` restores the gateway's
+/// default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SetQuota {
     /// The user.

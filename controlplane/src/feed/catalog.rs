@@ -77,8 +77,8 @@ impl Catalog {
         self.history.locate(held, self.version)
     }
 
-    /// Iterates over the changes after `version`, oldest first. The cost depends on the number of changes, not on the size
-    /// of the catalog.
+    /// Iterates over the changes after `version`, oldest first. The cost depends on the number of changes, not on the
+    /// size of the catalog.
     pub(crate) fn since(&self, version: u64) -> impl Iterator<Item = (&ResourceName, &Change)> {
         // `Settings` is the smallest name, so that this is the first key after `version`.
         let first = version.checked_add(1).map(|next| (next, ResourceName::Settings));

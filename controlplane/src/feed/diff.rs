@@ -42,8 +42,8 @@ impl Batch {
         self.catalog.version_of(name).is_some_and(|version| version > after)
     }
 
-    /// Iterates over the messages, which are created one at a time. The settings come first, because the node needs them
-    /// to read the routes.
+    /// Iterates over the messages, which are created one at a time. The settings come first, because the node needs
+    /// them to read the routes.
     pub(crate) fn messages(&self) -> impl Iterator<Item = ToNode> {
         let settings = &ResourceName::Settings;
         let changes = self.catalog.since(self.after.unwrap_or(0)).filter(move |(name, _)| *name != settings);

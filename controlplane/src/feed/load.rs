@@ -38,7 +38,7 @@ pub(crate) struct StoreClosedError;
 pub(crate) struct Loader {
     /// The store of routes and certificates.
     pub store: Store,
-    /// The key that opens private keys.
+    /// The key that decrypts the stored private keys.
     pub key: Arc<SecretKey>,
     /// The settings of the configuration, without listeners.
     pub settings: Settings,
@@ -73,8 +73,8 @@ impl Loader {
         let known = self.listeners.subscribe().borrow().clone();
         let settings = self.settings(&known).await?;
         let compacted = self.compact().await?;
-        // The catalog has no removals for routes that the settings forbid now, nor for earlier challenges. A node at an
-        // older version must therefore receive all resources.
+        // The removal of a route that the settings forbid now has the old version of the route, and the removals of
+        // earlier challenges may be incomplete. A node at an older version must therefore receive all resources.
         let floor = version.max(cleared.since).max(compacted);
         let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;

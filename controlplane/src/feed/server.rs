@@ -1,5 +1,5 @@
-//! The gRPC service for nodes. One task per stream drives the stream's session; API calls and DNS messages are passed to
-//! their handlers.
+//! The gRPC service for nodes. One task per stream drives the stream's session; API calls and DNS messages are passed
+//! to their handlers.
 
 mod stream;
 

@@ -23,7 +23,7 @@ pub(crate) struct Session {
     /// The position after the batch that is not acknowledged yet.
     in_flight: Option<FeedVersion>,
     acked: u64,
-    /// The last version that was acknowledged without rejects.
+    /// The last version that was acknowledged while the node had no rejected resources.
     held: u64,
     rejects: BTreeMap<String, String>,
     /// The number of rejects beyond [`MAX_REJECTS`].
@@ -45,8 +45,8 @@ impl Session {
         Self { base: held, ..Self::default() }
     }
 
-    /// Returns the next batch, if no batch is in flight and something has changed. The first batch is sent even if nothing
-    /// has changed, so that the node learns that it is up to date.
+    /// Returns the next batch, if no batch is in flight and something has changed. The first batch is sent even if
+    /// nothing has changed, so that the node learns that it is up to date.
     pub(crate) fn next(&mut self, catalog: &Catalog) -> Option<Batch> {
         let is_behind = self.base.as_ref().is_none_or(|base| base.version != catalog.version());
         if self.in_flight.is_some() || (self.has_sent && !is_behind) {
@@ -85,13 +85,14 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the last version that the node acknowledged, with or without rejects.
+    /// Returns the last version that the node acknowledged, with or without rejected resources.
     #[must_use]
     pub(crate) fn acked(&self) -> u64 {
         self.acked
     }
 
-    /// Returns the last version that the node acknowledged without rejects.
+    /// Returns the last version that the node acknowledged while it had no rejected resources, of this batch or
+    /// earlier.
     #[must_use]
     pub(crate) fn held(&self) -> u64 {
         self.held

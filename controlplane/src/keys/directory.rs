@@ -1,7 +1,7 @@
 //! The key store `directory`: one file for each key id, with that name, which is read for every use.
 //!
-//! A file may be a symbolic link to a regular file anywhere, as orchestrators create them. This is safe because a key id
-//! cannot be a path, so that only the operator creates links.
+//! A file may be a symbolic link to a regular file anywhere, as orchestrators create them. This is safe because a key
+//! id cannot be a path, so that only the operator creates links.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -34,11 +34,11 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct WriteQueue {
     waiting: Vec<WriteJob>,
-    /// True while a thread runs batches. It looks at the queue again before it ends.
+    /// True while a thread runs batches. That thread looks at the queue again before it ends.
     busy: bool,
 }
 
-/// A transaction nested in a batch.
+/// A function that runs one transaction, nested in the transaction of its batch.
 type WriteJob = Box<dyn FnOnce(&mut SqliteConnection) -> JobResult + Send>;
 
 /// The result of a nested transaction before the batch is committed.
@@ -93,7 +93,8 @@ impl Writer {
             };
             let reply_with = move |committed: Result<(), StoreError>| {
                 metrics.transaction("write", name, started.elapsed());
-                // An error may depend on changes that were not committed, too. The caller may have stopped waiting.
+                // If the commit failed, its error replaces even an error of `work`, which may be due to changes of the
+                // same batch that are now rolled back. Sending fails if the caller no longer waits.
                 drop(sender.send(committed.map_err(E::from).and(outcome)));
             };
             JobResult { effects, reply_with: Box::new(reply_with) }
@@ -127,7 +128,7 @@ impl Writer {
                 !queue.busy
             };
             if is_over {
-                // The caller that gets the last reply may close the database.
+                // The caller that gets the last reply may close the database: this reference must not keep it open.
                 drop(self);
                 return replies.into_iter().for_each(|reply| reply());
             }
@@ -135,7 +136,8 @@ impl Writer {
         }
     }
 
-    /// Commits one batch and returns the replies. A transaction whose reply is dropped counts as interrupted.
+    /// Commits one batch and returns the replies. If a reply is dropped instead of being called, its caller gets
+    /// [`StoreError::Interrupted`].
     fn commit(&self, work: Vec<WriteJob>) -> Vec<Reply> {
         let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut conn = match slot.take().map_or_else(|| open::writer(&self.path), Ok) {

@@ -62,8 +62,8 @@ impl StreamControl {
         self.max_read.store(if is_small { MAX_SMALL_READ } else { MAX_READ }, Relaxed);
     }
 
-    /// Records whether a request is sent whose response has not ended. A connection that is dropped meanwhile ends with a
-    /// reset: the backend can stop its work at once, and no port waits in TIME_WAIT. Otherwise clients that cancel
+    /// Records whether a request is sent whose response has not ended. A connection that is dropped meanwhile ends with
+    /// a reset: the backend can stop its work at once, and no port waits in TIME_WAIT. Otherwise clients that cancel
     /// many requests use up the ports towards a backend.
     pub(crate) fn set_in_flight(&self, in_flight: bool) {
         self.in_flight.store(in_flight, Relaxed);

@@ -45,8 +45,8 @@ pub struct Limits {
     /// The time without a byte of a backend's response body.
     #[serde(with = "humantime_serde")]
     pub backend_timeout: Duration,
-    /// The time that an idle backend connection stays in the pool, shorter than the keep-alive of backends, whose shortest
-    /// common default is 5 s.
+    /// The time that an idle backend connection stays in the pool, shorter than the keep-alive of backends, whose
+    /// shortest common default is 5 s.
     #[serde(with = "humantime_serde")]
     pub backend_idle: Duration,
     /// The time without a byte in either direction of a tunnel.
@@ -77,11 +77,11 @@ pub(crate) const API_READ_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
-/// The total size of buffered responses at which a worker starts to read little at a time from backends, in bytes: 64 KiB for
-/// each of 4096 clients that do not read. Each further client adds at most 32 KiB.
+/// The total size of buffered responses at which a worker starts to read little at a time from backends, in bytes: 64
+/// KiB for each of 4096 clients that do not read. Each further client adds at most 32 KiB.
 pub(crate) const HELD_BYTES: usize = 256 * 1024 * 1024;
-/// The maximum number of idle connections per backend and worker. Large, so that those of a burst can be reused; they stay
-/// in the pool for a few seconds only.
+/// The maximum number of idle connections per backend and worker. Large, so that those of a burst can be reused; they
+/// stay in the pool for a few seconds only.
 pub(crate) const POOL_PER_BACKEND: usize = 1024;
 
 impl Limits {
@@ -91,8 +91,8 @@ impl Limits {
         usize::try_from(self.header_bytes).unwrap_or(usize::MAX)
     }
 
-    /// Returns the maximum number of fields in a head, for HTTP/1.1 too: the number of empty fields that HTTP/2 allows in a
-    /// head of the maximum size, as it counts 32 bytes for each (RFC 9113 §6.5.2).
+    /// Returns the maximum number of fields in a head, for HTTP/1.1 too: the number of empty fields that HTTP/2 allows
+    /// in a head of the maximum size, as it counts 32 bytes for each (RFC 9113 §6.5.2).
     #[must_use]
     pub(crate) fn head_fields(&self) -> usize {
         (self.head_size() / FIELD_OVERHEAD).min(MAX_FIELDS)

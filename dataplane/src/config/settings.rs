@@ -145,7 +145,8 @@ impl Default for Settings {
     }
 }
 
-/// Returns the first folder in `$STATE_DIRECTORY`, which systemd sets (systemd.exec(5), `StateDirectory=`), or the default.
+/// Returns the first folder in `$STATE_DIRECTORY`, which systemd sets (systemd.exec(5), `StateDirectory=`), or the
+/// default.
 fn state_dir(variable: Option<OsString>) -> PathBuf {
     let folders = variable.and_then(|dirs| dirs.into_string().ok());
     let first = folders.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());

@@ -1,4 +1,4 @@
-//! A connection at port 443: reads its ClientHello, splits, and serves or tunnels it.
+//! A connection at port 443: reads its ClientHello, asks the split for the action, and serves, tunnels or refuses it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -68,7 +68,7 @@ pub(crate) async fn serve(
 ) {
     let span = debug_span!("connection", id = connection_id(), client = %peer, port = "https", sni = Empty, route = Empty);
     let accepted = AcceptedConnection { worker, open, stream, peer };
-    // A disabled span costs one branch.
+    // Without a subscriber for the span, this branch is its only cost.
     if span.is_disabled() {
         serve_accepted(accepted, &span).await;
     } else {
@@ -76,7 +76,8 @@ pub(crate) async fn serve(
     }
 }
 
-/// Serves a connection within its span. This future lives as long as the connection, so large parts of it are boxed.
+/// Serves a connection within its span. This future lives as long as the connection, so its large branches are boxed:
+/// each needs memory only while it runs.
 async fn serve_accepted(accepted: AcceptedConnection, span: &Span) {
     let worker = Rc::clone(&accepted.worker);
     let action = Box::pin(classify(accepted, span)).await;

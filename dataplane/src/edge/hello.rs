@@ -27,11 +27,11 @@ pub(crate) struct ClientHello {
     /// The number of bytes at the end of `raw` that were not given to the TLS library. They begin with a record, most
     /// likely of early data.
     pub unfed: usize,
-    /// Is true if it announces early data (RFC 8446 §4.2.10).
+    /// True if the ClientHello announces early data (RFC 8446 §4.2.10).
     pub early_data: bool,
     /// The server name, in lower case and without a trailing dot.
     pub sni: Option<Box<str>>,
-    /// Is true for a TLS-ALPN-01 challenge: only `acme-tls/1` is offered (RFC 8737 §3).
+    /// True for a TLS-ALPN-01 challenge: only `acme-tls/1` is offered (RFC 8737 §3).
     pub acme: bool,
 }
 
@@ -89,7 +89,7 @@ impl HelloReader {
     }
 
     /// Handles a ClientHello that the TLS library refuses, such as one of TLS 1.1: a passthrough backend may accept it,
-    /// so its server name is read. The library refuses only complete messages for what they contain.
+    /// so its server name is read. `raw` then has the whole message, because the library checks only complete ones.
     fn refused(&mut self, refusal: HelloError) -> Result<ClientHello, HelloError> {
         match HelloFields::read(&self.raw) {
             Some(HelloFields { sni: Some(sni), .. }) => Ok(self.hello(Err(refusal), Some(sni), false)),

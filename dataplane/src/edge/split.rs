@@ -27,11 +27,11 @@ pub(crate) enum SplitAction {
     Refuse(Refusal),
 }
 
-/// Splits by the server name (RFC 6066 §3).
+/// Returns the action on a connection with the server name `sni` (RFC 6066 §3).
 ///
-/// A name below the base domain without a route is terminated if a certificate covers it, so that the client gets an
-/// error response. `acme` is set for a ClientHello that offers only `acme-tls/1`; those for passthrough hosts go to
-/// their backends. `now` is in Unix seconds and selects the certificate.
+/// A name one label below the base domain that has no route is terminated if a certificate covers it, so that the
+/// client gets an error response. `acme` is true for a ClientHello that offers only `acme-tls/1`; for a passthrough
+/// host, the backend answers it. `now` is in Unix seconds and selects the certificate.
 pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool, now: i64) -> SplitAction {
     let Some(sni) = sni else { return SplitAction::Refuse(Refusal::NoName) };
     // A route may still exist for a name that became the base domain; the base domain takes precedence.

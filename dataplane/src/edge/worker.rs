@@ -27,7 +27,7 @@ use crate::socket;
 
 /// The interval at which idle backend connections are closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// The interval at which a waiting worker polls a condition.
+/// The interval at which a worker checks for the first sync, and for the end of its connections during the drain.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The maximum wait for the first sync. After it clients are accepted, although their hosts may be unknown.
@@ -40,20 +40,21 @@ pub(crate) struct WorkerSockets {
     pub https: Vec<std::net::TcpListener>,
     /// The sockets for plain HTTP: challenges and redirects.
     pub http: Vec<std::net::TcpListener>,
-    /// Is true if clients that connect before the first sync wait in the sockets instead of being refused.
+    /// True if connections are accepted only after the first sync, so that early clients wait in the kernel's queue
+    /// instead of being refused.
     pub wait_for_first_sync: bool,
 }
 
-/// Creates the context of a worker, on the worker's thread.
+/// A function that creates a worker's context. It is called on the worker's thread.
 pub(crate) type MakeContext = Box<dyn FnOnce(LocalTasks) -> WorkerContext + Send>;
 
 /// The parts of a worker, for its thread.
 pub(crate) struct Worker {
     /// Its listening sockets.
     pub sockets: WorkerSockets,
-    /// The routes that were deleted or suspended.
+    /// Receives the routes that were deleted or suspended, whose connections must end.
     pub closed: UnboundedReceiver<ClosedRoute>,
-    /// Is true while clients are asked to close their connections.
+    /// True while the node drains: each connection is closed after its next request ([`Phase::Leaving`]).
     pub leave: watch::Receiver<bool>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
@@ -81,7 +82,7 @@ pub(crate) enum WorkerError {
     AcceptLoopEnded,
 }
 
-/// Runs a worker to its end.
+/// Runs a worker until the process stops and its connections have ended, or until it fails.
 pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
@@ -169,7 +170,7 @@ impl Acceptors {
         let errors = self.metrics.accept_errors(name);
         let acceptor = Acceptor { name, listener, admission: self.limit, errors };
         let accepting = acceptor.run(|stream, peer, permit| {
-            // An error means that the connection is closed already, which the first read reports.
+            // This fails only if the connection is closed already, which the first read reports.
             let _ = socket::prepare(&stream);
             serve(stream, peer, permit);
         });
@@ -187,7 +188,7 @@ pub(crate) async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
     let _ = timeout(FIRST_SYNC_TIMEOUT, first).await;
 }
 
-/// The control loop of a worker, beside its connections.
+/// The control loop of a worker, which runs concurrently with its connections.
 struct ControlLoop<'a> {
     context: &'a CurrentContext,
     limit: ConnectionLimit,

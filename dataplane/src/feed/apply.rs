@@ -27,7 +27,8 @@ enum BatchChange {
     Unchanged(RouteId),
     /// A resource that this build cannot read. Boxed, as it is rare and a batch may have a million changes.
     Unusable(Box<Rejection>),
-    /// A removal. A full batch removes a resource by not listing it; there this only tells how a route's connections end.
+    /// A removal. A full batch removes resources by not listing them; in one, this only says how the connections of a
+    /// removed route end.
     Remove {
         name: ResourceName,
         at_once: bool,
@@ -43,7 +44,7 @@ pub(crate) struct Rejection {
     pub reason: String,
 }
 
-/// A batch that has been received whole, and the version of the controlplane after it.
+/// A batch that has been received whole, and the version to which it brings the node.
 #[derive(Debug)]
 pub(crate) struct CompleteBatch {
     batch: Batch,
@@ -159,8 +160,8 @@ impl BatchBuilder {
         None
     }
 
-    /// Returns the prefixes that allow the backends of the next routes: those in the settings of the current batch if it
-    /// has settings, otherwise those of `current`.
+    /// Returns the prefixes that allow the backends of the next routes: those in the settings of the current batch if
+    /// it has settings, otherwise those of `current`.
     pub(crate) fn allowed_backends(&self, current: &Snapshot) -> Prefixes {
         let in_batch = self.0.as_ref().and_then(|batch| batch.allowed_backends.clone());
         in_batch.unwrap_or_else(|| current.allowed_backends())
@@ -179,7 +180,7 @@ pub(crate) fn apply(
     (next.version, next.full) = (held.version, batch.full);
     if batch.full {
         next.remove_unlisted(&batch.changes);
-        // A version of another epoch is of another database: the controlplane cannot send the difference to it.
+        // A version of another epoch is of another database, from which the controlplane cannot send a difference.
         next.snapshot.held = next.snapshot.held.filter(|old| old.epoch == held.epoch);
     }
     for change in batch.changes {
@@ -218,7 +219,7 @@ impl ApplyOutcome {
             BatchChange::Put(resource) => self.put(*resource, tickets, now),
             BatchChange::Unchanged(_) => {}
             BatchChange::Unusable(rejection) => self.reject(*rejection),
-            // A full batch has removed everything that it does not list before.
+            // `remove_unlisted` has already removed what a full batch does not list.
             BatchChange::Remove { .. } if self.full => {}
             BatchChange::Remove { name, at_once } => self.remove(&name, at_once),
         }
@@ -274,8 +275,8 @@ impl ApplyOutcome {
         }
     }
 
-    /// Removes every resource that a full batch does not list. The connections of a route end at once if the batch has a
-    /// removal of the route that says so, as after a suspension; otherwise they drain.
+    /// Removes every resource that a full batch does not list. The connections of a route end at once if the batch has
+    /// a removal of the route that says so, as after a suspension; otherwise they drain.
     fn remove_unlisted(&mut self, changes: &[BatchChange]) {
         self.snapshot.rejected.clear();
         if self.snapshot.names().next().is_none() {
@@ -298,8 +299,8 @@ impl ApplyOutcome {
         }
     }
 
-    /// Records that the snapshot has this version, unless a resource is still rejected: then the controlplane has to send
-    /// that resource again after a reconnect.
+    /// Records that the snapshot has this version, unless a resource is still rejected: then the controlplane has to
+    /// send that resource again after a reconnect.
     fn complete_version(&mut self, held: FeedVersion) {
         if self.snapshot.rejected.is_empty() {
             self.snapshot.held = Some(held);

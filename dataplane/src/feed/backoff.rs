@@ -14,8 +14,8 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Returns the delay after one more failure. Half of it is fixed, and `jitter` (0.0 to 1.0) scales the other half, so
-    /// that nodes that lost the controlplane at the same time reconnect at different times.
+    /// Returns the delay after one more failure. Half of it is fixed, and `jitter` (0.0 to 1.0) scales the other half,
+    /// so that nodes that lost the controlplane at the same time reconnect at different times.
     pub(crate) fn next_delay(&mut self, jitter: f64) -> Duration {
         let delay = INITIAL.saturating_mul(2u32.saturating_pow(self.failures)).min(MAX);
         self.failures = self.failures.saturating_add(1);

@@ -210,8 +210,8 @@ impl FeedClient {
         Some(StreamReply::Batch(self.publisher.publish(batch)))
     }
 
-    /// Reports the resources of a batch that were rejected; returns the acknowledgement that is sent once the batch is in
-    /// the cache.
+    /// Reports the resources of a batch that were rejected; returns the acknowledgement that is sent once the batch is
+    /// in the cache.
     async fn send_rejections(
         &self,
         batch: PublishedBatch,

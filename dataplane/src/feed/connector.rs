@@ -58,7 +58,8 @@ pub(crate) enum ConnectError {
     Tls(#[from] ClientConfigError),
 }
 
-/// Formats the root cause of an error, as tonic's own text is only "transport error"; adds advice if a clock may be wrong.
+/// Formats the root cause of an error, as tonic's own text is only "transport error"; adds advice if a clock may be
+/// wrong.
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error_chain(error).last().map(ToString::to_string).unwrap_or_default();
     let is_about_clock = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_validity_error);

@@ -4,7 +4,8 @@ use tokio::sync::watch;
 use tracing::info;
 use webgateway_process::{Blocker, Readiness};
 
-/// The drain state of this node. A draining node still accepts connections; losing the controlplane does not end a drain.
+/// The drain state of this node. A draining node still accepts connections; losing the controlplane does not end a
+/// drain.
 #[derive(Debug)]
 pub(crate) struct DrainState {
     readiness: Readiness,

@@ -1,5 +1,5 @@
-//! The enrolment calls: the first certificate is requested with a token, each later one over mutual TLS with the current
-//! certificate.
+//! The enrolment calls: the first certificate is requested with a token, each later one over mutual TLS with the
+//! current certificate.
 
 use std::io;
 use std::sync::Arc;

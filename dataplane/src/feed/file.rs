@@ -100,7 +100,8 @@ struct FileRoute {
     options: RouteOptions,
 }
 
-/// Publishes the resources in `path` at the start and after each SIGHUP; fails only if they cannot be used at the start.
+/// Publishes the resources in `path` at the start and after each SIGHUP; fails only if they cannot be used at the
+/// start.
 pub(crate) async fn run(
     path: PathBuf,
     mut publisher: Publisher,

@@ -1,4 +1,5 @@
-//! The only writer of the snapshot: applies a batch, swaps the snapshot, and tells the workers which routes were removed.
+//! The only writer of the snapshot: applies a batch, swaps the snapshot, and tells the workers which routes were
+//! removed.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -30,7 +30,7 @@ use crate::http::framing::{Direction, TrailerRules, frame_response};
 pub(crate) struct BackendResponse {
     /// The response, its body unread.
     pub response: Response<Incoming>,
-    /// The backend connection.
+    /// The lease of the backend connection.
     pub lease: Lease,
     /// The rules for the trailers of the response.
     pub rules: TrailerRules,
@@ -44,7 +44,7 @@ enum SendError {
     Sent(ProxyError),
 }
 
-/// Sends `request` to a backend of `route`; if that cannot be reached, to a second one.
+/// Sends `request` to a backend of `route`, and to a second one if nothing could be sent to the first.
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
@@ -85,7 +85,7 @@ pub(crate) async fn forward(
     Err(error)
 }
 
-/// Logs and counts a failure of a backend. The connector counts those of connecting.
+/// Logs and counts a failure of a backend, except that the connector has already counted a failure to connect.
 fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
     debug!(%backend, %error, "backend request failed");
     worker.refused_responses.report(backend.address(), error);
@@ -172,10 +172,9 @@ async fn send_on(
     }
 }
 
-/// Awaits `response`; returns `None` after `limit` without progress of the exchange. An upload that goes on is
-/// progress.
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange. A continuing upload is progress.
 ///
-/// The caller pins the future, as a future that is moved in here would take its space twice.
+/// The caller pins the future, because a future passed by value would occupy its space twice.
 async fn in_time<T>(
     mut response: Pin<&mut impl Future<Output = T>>,
     exchange: &Exchange,
@@ -198,7 +197,7 @@ async fn in_time<T>(
     .await
 }
 
-/// Classifies a failure to send, by what hyper and the checker of heads found.
+/// Classifies a failure to send. If hyper cannot parse the response head, the error that `heads` found is the cause.
 fn send_error(mut failed: TrySendError<Request<RequestBody>>, heads: &ResponseHeads) -> SendError {
     let head = heads.error().filter(|_| failed.error().is_parse()).cloned();
     let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::InvalidHead);
@@ -208,7 +207,8 @@ fn send_error(mut failed: TrySendError<Request<RequestBody>>, heads: &ResponseHe
     }
 }
 
-/// Returns a copy of an idempotent request (RFC 9110 §9.2.2) without a body, which may be sent twice.
+/// Returns a copy of a request that may be sent twice, because it is idempotent (RFC 9110 §9.2.2) and has no body;
+/// `None` for any other request.
 fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     if !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty) {
         return None;

@@ -25,9 +25,9 @@ use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
 use crate::snapshot::{ServedCert, Snapshot};
 
-/// A client's connection whose TLS ends here.
+/// A client's connection whose TLS the gateway terminates.
 pub(crate) struct TerminatedConnection {
-    /// The state that terminated connections share with those of port 80.
+    /// The state of the connection, of the same type as for a connection at port 80.
     pub context: ConnectionContext,
     /// The client's address, as a value of X-Forwarded-For.
     pub client_value: HeaderValue,
@@ -181,7 +181,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// An idle connection keeps both futures in memory.
+    /// hyper's future of a connection reserves the space for that of a request, so that an idle one occupies both.
     #[test]
     fn the_futures_of_connections_and_requests_are_small() {
         let serving = size(serve_terminated::<Box<ClientTls>>);

@@ -20,16 +20,16 @@ use crate::http::framing::{Content, Direction, TrailerRules, frame_request};
 use crate::http::headers::{self, Forwarded, RequestError};
 use crate::http::incoming::RequestStream;
 
-/// The route of a request, and the fields about the client for its backend.
+/// The route of a request, and the header fields that describe the client to the backend.
 pub(crate) struct ProxyTarget<'a> {
     /// The route.
     pub route: &'a FeedRoute,
-    /// The fields about the client. `upgrade` is set from the request.
+    /// The header fields that describe the client. `upgrade` is overwritten according to the request.
     pub forwarded: Forwarded<'a>,
 }
 
-/// Forwards a request with a validated head to a backend of its route and returns the response. The request is cut with
-/// its route, even if the connection belongs to another one.
+/// Forwards a request with a validated head to a backend of its route and returns the response. If the route is cut,
+/// the request ends, even if its connection is a member of another route.
 pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
     ProxyTarget { route, mut forwarded }: ProxyTarget<'_>,
@@ -139,7 +139,8 @@ fn outgoing(
     Box::new(Request::from_parts(head, body))
 }
 
-/// Rewrites a head without hop-by-hop fields to that of the request to the backend, with this content.
+/// Rewrites a head, whose hop-by-hop fields are already removed, for the request to the backend: framing for `content`,
+/// HTTP/1.1, and origin form.
 pub(super) fn outgoing_head(head: &mut request::Parts, content: Content, rules: &TrailerRules) {
     frame_request(head, content, rules);
     head.version = Version::HTTP_11;

@@ -110,13 +110,13 @@ fn http2_builder(limits: &Limits, streams: StreamExecutor) -> http2::Builder<Str
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(limits.streams.saturating_mul(STREAM_WINDOW).min(MAX_WINDOW))
-        // No keep-alive pings: their acknowledgements wait behind output that the client has not read. [`drive`] sees
-        // the client's progress, and the kernel's keepalive whether it is reachable.
+        // No keep-alive pings, because their acknowledgements wait behind output that the client has not read. Instead,
+        // [`drive`] observes the client's progress, and TCP keepalive detects an unreachable client.
         .max_send_buf_size(SEND_BUFFER);
     builder
 }
 
-/// Drives a connection to its end. The caller pins it, as a future that is moved in here would take its space twice.
+/// Drives a connection to its end. The caller pins it, because a future passed by value would occupy its space twice.
 async fn drive<C: GracefulShutdown>(
     mut connection: Pin<&mut C>,
     ConnectionContext { worker, progress, membership, .. }: &ConnectionContext,
@@ -176,8 +176,8 @@ async fn drive<C: GracefulShutdown>(
     }
 }
 
-/// Resolves once the last request has begun. It waits for the response to an upgrade request, as a graceful shutdown
-/// would put `close` into the 101.
+/// Returns `Ready` once the last request has begun, but not while an upgrade request waits for its response: a graceful
+/// shutdown would add `Connection: close` to the 101.
 fn has_last_request(count_at_leave: Option<u64>, progress: &Progress) -> Poll<()> {
     if progress.is_upgrading() {
         return Poll::Pending;

@@ -15,8 +15,8 @@ use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-/// The size of a TLS record's content and header, in bytes. With the tag and the type (RFC 8446 §5.2) a record takes 16 KiB,
-/// which is a size class of the allocator; with 16 KiB of content it would take 20 KiB.
+/// The size of a TLS record's content and header, in bytes. With the tag and the type (RFC 8446 §5.2) a record takes 16
+/// KiB, which is a size class of the allocator; with 16 KiB of content it would take 20 KiB.
 const FRAGMENT: usize = 16 * 1024 - 17;
 
 /// A certificate with the TLS configuration that serves it.
@@ -51,8 +51,8 @@ pub(crate) enum ServedCertError {
 }
 
 impl ServedCert {
-    /// Parses a certificate. Its validity is not checked, as the clock may be wrong now and corrected later. All certificates
-    /// share `tickets`, so that sessions can be resumed after a renewal.
+    /// Parses a certificate. Its validity is not checked, as the clock may be wrong now and corrected later. All
+    /// certificates share `tickets`, so that sessions can be resumed after a renewal.
     pub(crate) fn load(
         cert: &Certificate,
         tickets: &Arc<dyn ProducesTickets>,
@@ -152,9 +152,9 @@ impl CertVersions {
 }
 
 impl Certs {
-    /// Returns the certificate to serve for a lower-case host at `now` (Unix seconds): a valid one if there is one, with
-    /// exact names before wildcards. An expired one is better than none, as the client checks it by its own clock and reports
-    /// the reason. A certificate whose validity has not begun is never returned.
+    /// Returns the certificate to serve for a lower-case host at `now` (Unix seconds): a valid one if there is one,
+    /// with exact names before wildcards. An expired one is better than none, as the client checks it by its own clock
+    /// and reports the reason. A certificate whose validity has not begun is never returned.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str, now: i64) -> Option<&Arc<ServedCert>> {
         let valid = self.all_for(host).find(|cert| cert.is_valid(now));
@@ -183,14 +183,14 @@ impl Certs {
         self.by_id.len()
     }
 
-    /// Iterates over all certificates, a replaced one before its replacement, so that inserting them in this order results
-    /// in the same value.
+    /// Iterates over all certificates, a replaced one before its replacement, so that inserting them in this order
+    /// results in the same value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
         self.by_id.values().flat_map(|versions| versions.earlier.iter().chain([&versions.current]))
     }
 
-    /// Inserts a certificate at `now` (Unix seconds), replacing the one with the same id. If the validity of the new one has
-    /// not begun, a valid old one stays in use until then.
+    /// Inserts a certificate at `now` (Unix seconds), replacing the one with the same id. If the validity of the new
+    /// one has not begun, a valid old one stays in use until then.
     pub(crate) fn insert(&mut self, cert: ServedCert, now: i64) {
         let replaced = self.by_id.get(&cert.id).filter(|_| !cert.has_begun(now));
         let earlier = replaced.and_then(|old| old.iter().find(|old| old.is_valid(now))).cloned();
@@ -281,8 +281,8 @@ pub(crate) mod tests {
         assert!(!certs.lookup("x.a.b", 50).unwrap().covers("x.y.a.b"));
     }
 
-    /// Each case has certificates to insert (name, validity from, to, time of the insertion), and lookups of `x.a.b`: the
-    /// time, and the `not_before` of the certificate expected.
+    /// Each case has certificates to insert (name, validity from, to, time of the insertion), and lookups of `x.a.b`:
+    /// the time, and the `not_before` of the certificate expected.
     #[test]
     fn validity_is_checked_at_each_lookup() {
         type Insert = (&'static str, i64, i64, i64);

@@ -61,8 +61,8 @@ fn server_config(certificate: &[u8], key: PrivateKeyDer<'static>) -> Result<Serv
     Ok(config)
 }
 
-/// Returns the certificate with its key, after checking that they match. rustls' own check rejects the critical extension
-/// of such a certificate (RFC 8737 §3).
+/// Returns the certificate with its key, after checking that they match. rustls' own check rejects the critical
+/// extension of such a certificate (RFC 8737 §3).
 fn certified(
     certificate: &[u8],
     key: PrivateKeyDer<'static>,

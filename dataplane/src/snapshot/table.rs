@@ -11,9 +11,9 @@ use webgateway_proto::model::RouteId;
 
 /// The routes, by host and by id, in persistent maps: a clone is O(1), a change O(log n).
 ///
-/// With a million routes the memory of the maps' own entries matters, so their keys are not copied: an entry is a pointer to
-/// a route, which contains the key. Hosts are ordered by a hash that is stored in the entry, so that a lookup compares
-/// strings only where hashes are equal.
+/// With a million routes the memory of the maps' own entries matters, so their keys are not copied: an entry is a
+/// pointer to a route, which contains the key. Hosts are ordered by a hash that is stored in the entry, so that a
+/// lookup compares strings only where hashes are equal.
 #[derive(Clone, Default)]
 pub(crate) struct RouteTable {
     by_host: OrdMap<HostEntry, ()>,

@@ -91,7 +91,7 @@ fn parse_hosts(
     Ok((fqdn.transpose()?, subdomain.map(parse_label).transpose()?))
 }
 
-/// Parses and normalises a subdomain. Only the gateway knows the base domain, so any one is used for validation.
+/// Parses and normalises a subdomain. Only the gateway knows the base domain, so a placeholder stands for it.
 pub(crate) fn parse_label(text: &str) -> Result<String, ArgError> {
     let invalid = || ArgError::Subdomain(text.to_owned());
     let host = Host::parse("base.example").and_then(|base| base.child(text)).map_err(|_| invalid())?;

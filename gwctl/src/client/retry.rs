@@ -1,7 +1,7 @@
 //! The retry policy: which failed calls are retried, and after which pause.
 //!
-//! The crate backon would only replace the twelve lines of [`Backoff`], and it bounds the sum of the pauses, while here
-//! the last attempt is made exactly when the time ends.
+//! The crate backon would replace only the few lines of [`Backoff`]. It bounds the sum of the pauses; this module
+//! bounds the time since the first attempt, and makes the last attempt exactly when that time ends.
 
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ fn created_text(route: &RouteView, is_own_host: bool) -> String {
     text + &dns_records_text(&route.records)
 }
 
-/// Formats a list of routes. The column OWNER appears only if a route is not the caller's, which only the admin sees.
+/// Formats a list of routes, with a column OWNER if a route belongs to another user. Only the admin gets such routes.
 fn routes_table(list: &RouteList, caller: &KeyId) -> String {
     if list.routes.is_empty() {
         return NO_ROUTES.to_owned();

@@ -1,6 +1,5 @@
 //! The UDP and TCP sockets of a DNS server with rate limits and timeouts, for the process that answers and for those
-//! that
-//! relay to it.
+//! that relay to it.
 //!
 //! The server of hickory-server (0.26.3) parses messages that a relay forwards unchanged, has no limit on connections,
 //! stops accepting after ECONNABORTED, and spins without file descriptors.

@@ -1,6 +1,5 @@
 //! A UDP socket that answers from the address to which the question was sent, because resolvers drop answers from
-//! others
-//! (ip(7), `IP_PKTINFO`; RFC 3542, section 6).
+//! others (ip(7), `IP_PKTINFO`; RFC 3542, section 6).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;

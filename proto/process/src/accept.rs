@@ -1,6 +1,5 @@
 //! The accept loop of all listeners. It takes a permit before it accepts a connection, counts errors, and backs off
-//! after
-//! errors of the process.
+//! after errors of the process.
 
 use std::future::poll_fn;
 use std::io;
@@ -34,8 +33,7 @@ pub trait Listener {
 }
 
 /// A limit on connections. The acceptor takes a permit before it accepts a connection, so that excess connections wait
-/// in
-/// the kernel's queue.
+/// in the kernel's queue.
 pub trait Admission {
     /// The permit for one connection.
     type Permit;
@@ -62,7 +60,7 @@ pub struct Acceptor<L, A> {
 }
 
 impl<L: Listener, A: Admission> Acceptor<L, A> {
-    /// Passes every connection to `serve`. Ends only when its admission does, or when it is dropped.
+    /// Passes every connection to `serve`. Runs until the future is dropped, or until the admission returns `None`.
     pub async fn run(self, mut serve: impl FnMut(L::Stream, L::Address, A::Permit)) {
         let mut last_warning: Option<Instant> = None;
         while let Some(permit) = self.admission.admit().await {

@@ -36,7 +36,7 @@ pub trait Application: Sized {
     /// Converts the settings to a configuration, or returns an error if they are invalid.
     fn configure(settings: Self::Settings) -> Result<Self::Config, Self::ConfigError>;
 
-    /// Returns the log level or directives.
+    /// Returns the log level, or filter directives of `tracing`.
     fn log_level(config: &Self::Config) -> &str;
 
     /// Returns the builder of the runtime on which the process is bound and run.
@@ -81,7 +81,7 @@ enum RunError<E: Error + 'static> {
     /// The runtime cannot be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[from] io::Error),
-    /// The process failed.
+    /// The application could not start, or failed while it was running.
     #[error(transparent)]
     Application(E),
 }

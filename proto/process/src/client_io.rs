@@ -1,6 +1,5 @@
 //! The IO of a client's HTTP connection. It distinguishes a client that has only shut down its sending half from one
-//! that
-//! has closed the connection, and closes without a reset that would destroy the last response.
+//! that has closed the connection, and closes without a reset that would destroy the last response.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -194,8 +193,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
     }
 
     /// Reads and discards input after the server's end, if there is more to come. Closing with unread input would send
-    /// a
-    /// reset, which destroys the part of the response that the client has not read yet.
+    /// a reset, which destroys the part of the response that the client has not read yet.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { io, state, linger, .. } = self;
         let linger = linger.get_or_insert_with(|| {
@@ -297,8 +295,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
 }
 
 /// Reads and discards the rest of a request that was answered early, so that the client can read the response. Bounded
-/// in
-/// time and bytes; the remainder is discarded when the connection ends.
+/// in time and bytes; the remainder is discarded when the connection ends.
 pub async fn discard(mut body: Incoming, client: Arc<ClientState>) {
     client.set_unread(true);
     let (until, mut left) = (Instant::now() + LINGER, LINGER_BYTES);

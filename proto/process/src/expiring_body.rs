@@ -1,6 +1,6 @@
-//! A response body that expires: its memory is released when the client has read it, when its time is over, or when the
-//! memory is needed for other clients. hyper does not poll the body of a client that does not read, so that a separate
-//! future empties it.
+//! A response body that expires: its memory is released when the client has read it, when its time limit expires, or
+//! when the memory is needed for other clients. hyper does not poll the body of a client that does not read, so that a
+//! separate future empties it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -39,8 +39,7 @@ pub struct BodyExpiredError;
 
 impl ExpiringBody {
     /// Makes a body that expires after `limit`, and its guard, which must be run concurrently. The guard holds `memory`
-    /// until
-    /// the body ends, and drops the rest of the body when it expires.
+    /// until the body ends, and drops the rest of the body when it expires.
     pub fn new(
         bytes: Bytes,
         mut memory: MemoryReservation,

@@ -33,8 +33,7 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
     }
 
     /// Counts one request of a key and returns whether it is within the limit. Memory is bounded by the keys since the
-    /// last
-    /// sweep and those that were above their rate then.
+    /// last sweep and those that were above their rate then.
     #[must_use]
     pub fn admits(&self, key: K) -> bool {
         let RateLimitInner { allowances, requests } = &*self.0;

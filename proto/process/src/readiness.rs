@@ -1,4 +1,4 @@
-//! The readiness of the process, which named blockers withhold.
+//! The readiness of the process, which is ready while no part of it holds a named blocker.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
 
 impl Readiness {
-    /// Makes a readiness without blockers.
+    /// Creates the state of a process without blockers, which is ready.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,4 +1,4 @@
-//! Slots: a limit on concurrent use, in all and by key.
+//! Slots: a limit on concurrent use, in total and per key.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -61,9 +61,8 @@ impl<K: Eq + Hash + Clone> Slots<K> {
         Some(Slot { slots: self.clone(), key, number, evicted: None })
     }
 
-    /// Takes a slot in any case. If all are held, the key with the most slots loses its oldest. Returns whether a slot
-    /// was
-    /// evicted.
+    /// Takes a slot, even if all are held: then the oldest slot of the key with the most slots is evicted. The limit
+    /// per key does not apply. Returns the slot, and true if another one was evicted.
     #[must_use]
     pub fn take_or_evict(&self, key: K) -> (Slot<K>, bool) {
         let (eviction, evicted) = oneshot::channel();

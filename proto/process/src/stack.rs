@@ -29,8 +29,7 @@ pub fn network_stack() -> &'static str {
 }
 
 /// Returns the addresses of listeners as seen from other machines: the bound ones, and for an unspecified one also
-/// those of
-/// this machine's interfaces, except loopback and link-local ones.
+/// those of this machine's interfaces, except loopback and link-local ones.
 pub fn reachable(listeners: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
     let local = local_addresses()?;
     let mut addresses = listeners.to_vec();

@@ -12,7 +12,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Makes a signal without a request to stop.
+    /// Creates a signal for a process that is not stopping.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -51,7 +51,7 @@ impl Stop {
         self.cut.cancelled().await;
     }
 
-    /// Returns a token that is cancelled when the stop begins, for users that need child tokens.
+    /// Returns a token that is cancelled when the stop begins, for callers that need child tokens.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.begin.clone()

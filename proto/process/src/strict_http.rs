@@ -1,11 +1,9 @@
 //! A stream of HTTP/1 requests that rejects ambiguous heads, to prevent request smuggling.
 //!
 //! hyper accepts a bare LF as the end of a line, and drops a Content-Length beside a Transfer-Encoding. Recipients may
-//! do
-//! so (RFC 9112 §2.2, §6.3), but then two of them can disagree on the end of a request. This stream replaces the LF at
-//! the
-//! end of such a line or head by a NUL, which is allowed nowhere in a head, so that hyper's parser rejects it: the
-//! response is 400, in the order of the pipelined requests, and the connection ends. Content passes unchanged.
+//! do so (RFC 9112 §2.2, §6.3), but then two of them can disagree on the end of a request. This stream replaces the LF
+//! at the end of such a line or head by a NUL, which is allowed nowhere in a head, so that hyper's parser rejects it:
+//! the response is 400, in the order of the pipelined requests, and the connection ends. Content passes unchanged.
 
 mod line;
 mod responses;
@@ -84,8 +82,7 @@ struct Framing {
 
 impl Scanner {
     /// Scans bytes that were read, and invalidates the first ambiguous head. Returns the number of bytes after a
-    /// request for
-    /// an upgrade, which are not scanned yet.
+    /// request for an upgrade, which are not scanned yet.
     fn scan(&mut self, mut bytes: &mut [u8]) -> usize {
         while !bytes.is_empty() {
             match self.place {

@@ -59,7 +59,7 @@ impl Tasks {
         &self.metrics
     }
 
-    /// Spawns a task whose end has no effect on others. A panic is logged.
+    /// Spawns a task whose end has no effect on others, and for which the graceful stop waits. A panic is logged.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.start(self.supervise_ordinary(name, task));
     }
@@ -147,7 +147,11 @@ impl Tasks {
         Ok(())
     }
 
-    /// Waits for the stop, and then for at most `grace` until every task has ended.
+    /// Waits for the stop, and then for at most `grace` until every task has ended. Tasks that are left are cut.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first failure of an essential task.
     pub async fn run_until_stopped(&self, grace: Duration) -> Result<(), TaskError> {
         self.stop.begun().await;
         info!(tasks = self.tracker.len(), "stopping");
@@ -172,7 +176,7 @@ impl Tasks {
             Ok(()) => "it returned before the process was told to stop".to_owned(),
             Err(reason) => reason,
         };
-        // The stop comes first, so that nothing that follows can prevent it.
+        // The stop begins before the failure is logged, so that a failure to log cannot prevent it.
         let failed = TaskError { name: name.to_owned(), reason: reason.clone() };
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
         self.stop.begin();
@@ -202,7 +206,7 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(5);
 
     #[tokio::test]
-    async fn an_essential_task_that_ends_stops_the_process_by_name() {
+    async fn an_essential_task_that_ends_stops_the_process_and_is_named() {
         let tasks = Tasks::new(Stop::new());
         tasks.essential("feed", async { Err::<(), _>("gone") });
         let failed = tasks.run_until_stopped(GRACE).await.unwrap_err();

@@ -44,8 +44,7 @@ impl Watchdog {
     }
 
     /// Notifies systemd until the process ends, and sends the line `status` when it changes. The task also monitors its
-    /// own
-    /// runtime, because it stops with it.
+    /// own runtime, because it stops with it.
     pub fn run(mut self, tasks: &Tasks, status: impl Fn() -> String + Send + 'static) {
         let timeout = notify::watchdog_timeout();
         let mut tick = interval(timeout.map_or(STATUS, |timeout| (timeout / 3).min(STATUS)));

@@ -53,7 +53,7 @@ pub struct FeedRoute {
 pub struct Settings {
     /// The operator's base domain.
     pub base_domain: Host,
-    /// The prefixes that contain all backends.
+    /// The prefixes that every backend must be in.
     pub allowed_backends: Prefixes,
     /// The listeners of the controlplane and of the nodes, as far as they are known. No backend may be at one of them.
     pub listeners: Vec<ProcessListeners>,
@@ -186,6 +186,6 @@ pub struct Question {
     pub message: Bytes,
     /// The client's address.
     pub client: std::net::IpAddr,
-    /// True if the message came over TCP, whose answers may exceed the size of a UDP one.
+    /// True if the message came over TCP, so that its answer may be larger than a UDP message.
     pub tcp: bool,
 }

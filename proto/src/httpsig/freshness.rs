@@ -16,8 +16,7 @@ use super::parameters::integer;
 use super::time_source::{FRESHNESS, TimeSource};
 
 /// Checks that each time of a signature is within [`FRESHNESS`] of `now` (Unix seconds), that it has at least one, and
-/// that
-/// it has not expired.
+/// that it has not expired.
 pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<(), SignatureError> {
     let created = integer(input, "created")?;
     let date = if covers(input, "date") { Some(date(headers)?) } else { None };

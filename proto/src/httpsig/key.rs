@@ -33,8 +33,7 @@ enum Public {
 
 impl PublicKey {
     /// Parses SPKI or PKCS#1 PEM, an OpenSSH line (`ssh-ed25519 AAAA… comment`, `ssh-rsa …`), a block of RFC 4716, or
-    /// raw
-    /// base64 of an ed25519 key.
+    /// raw base64 of an ed25519 key.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyError> {
         let text = text.trim();
         match Form::of(text)? {
@@ -168,8 +167,7 @@ impl PrivateKey {
     }
 
     /// Parses PKCS#8 or PKCS#1 PEM, an OpenSSH private key of ed25519, or a raw base64 seed of an ed25519 key (32
-    /// bytes, or 64
-    /// with the public half).
+    /// bytes, or 64 with the public half).
     pub fn parse(text: &str) -> Result<Self, InvalidKeyError> {
         let text = text.trim();
         match Form::of(text)? {

@@ -12,7 +12,7 @@ use thiserror::Error;
 /// The maximum number of backends of one route.
 pub const MAX_BACKENDS: usize = 32;
 
-/// An address and a port other than 0, written `[v6]:port` or `v4:port`. An IPv4-mapped IPv6 address is the IPv4 one.
+/// An address and a port other than 0, written `[v6]:port` or `v4:port`. IPv4-mapped IPv6 becomes IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Backend(SocketAddr);
@@ -55,8 +55,8 @@ impl Backend {
         if text.contains('%') {
             return Err(InvalidBackendError::Malformed(text.to_owned()));
         }
-        // Connecting to an IPv4-mapped IPv6 address reaches the IPv4 one, so that the prefixes must be checked for that
-        // one.
+        // Connecting to an IPv4-mapped IPv6 address reaches the IPv4 address, so the prefixes must be checked for that
+        // address.
         Ok(Self(SocketAddr::new(address.ip().to_canonical(), address.port())))
     }
 
@@ -101,7 +101,7 @@ impl From<Backend> for String {
     }
 }
 
-/// The prefixes that contain all backends; by default only the overlay's `400::/7`.
+/// The prefixes that every backend must be in; by default only the overlay's `400::/7`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Prefixes(Vec<IpNet>);

@@ -13,8 +13,8 @@ use thiserror::Error;
 pub const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// A fully qualified host name: lower-case ASCII (IDNA A-labels), two labels or more, no trailing dot,
-/// at most [`MAX_HOST`] bytes; never an IP address, never a wildcard.
+/// A fully qualified host name: lower-case ASCII (IDNA A-labels), two labels or more, no trailing dot, at most
+/// [`MAX_HOST`] bytes; never an IP address, never a wildcard.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Host(Arc<str>);
@@ -159,7 +159,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Allows lookups in maps keyed by hosts with a borrowed name, which must be lower-case.
+/// Allows lookups by `&str` in maps that are keyed by [`Host`]. The text must be in canonical form.
 impl Borrow<str> for Host {
     fn borrow(&self) -> &str {
         &self.0

@@ -1,10 +1,8 @@
 //! The options of a route: all its properties except host, mode and backends.
 //!
 //! This module is the only declaration of an option. Each one becomes a field of [`RouteOptions`] and of its patch,
-//! which
-//! are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent to
-//! nodes
-//! as one message.
+//! which are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent
+//! to nodes as one message.
 
 mod declare;
 mod patch;
@@ -18,6 +16,7 @@ pub use self::patch::Patch;
 use super::words::{Describe, words};
 use super::{HealthCheck, Mode, Probe};
 
+// The value after `=` is not the option's default, but an example that differs from it.
 options! {
     /// The load balancing policy.
     #[serde(default)]

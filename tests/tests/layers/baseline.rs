@@ -70,8 +70,7 @@ fn has_more(allowed: &BTreeMap<&str, usize>, found: &Found) -> bool {
 /// Returns the places with more findings than allowed, and if `is_strict` also those with fewer.
 ///
 /// A place without an entry may have no finding, except that with `may_move` findings may move there if the total of
-/// the
-/// top folder does not grow.
+/// the top folder does not grow.
 fn compare(allowed: &BTreeMap<&str, usize>, found: &Found, is_strict: bool, may_move: bool) -> Vec<String> {
     let has_grown = |folder: &str| {
         let before: usize =

@@ -6,8 +6,8 @@ use crate::order::Layers;
 
 /// Returns the modules without an entry in the order, and the imports of later modules.
 ///
-/// The crate root may import everything. A child may import from its parent: if the parent imports the
-/// child as well, that is a cycle.
+/// The crate root may import everything. A child may import from its parent: if the parent imports the child as well,
+/// that is a cycle.
 pub(crate) fn findings(krate: &Crate, graph: &Graph, layers: &Layers) -> Vec<String> {
     let without_place = krate
         .modules

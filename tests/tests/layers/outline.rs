@@ -35,8 +35,8 @@ pub(crate) struct Outline {
     pub(crate) items: BTreeSet<String>,
     /// Every name imported by a `use`.
     pub(crate) imports: Vec<Import>,
-    /// The paths of two segments or more in the code, once per occurrence, relative to the top of
-    /// the file; the first segment is empty if the path starts with `::`.
+    /// The paths of two segments or more in the code, once per occurrence, relative to the top of the file; the first
+    /// segment is empty if the path starts with `::`.
     pub(crate) paths: Vec<Vec<String>>,
     /// The single words in the code, except those after a dot.
     pub(crate) words: BTreeSet<String>,

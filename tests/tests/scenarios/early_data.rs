@@ -110,8 +110,7 @@ fn begin(
 }
 
 /// Sends early data, and a request in one write with the client's Finished, to a server that rejects early data;
-/// returns
-/// the response, and true if early data was accepted.
+/// returns the response, and true if early data was accepted.
 fn ask(
     address: SocketAddr,
     config: &Arc<ClientConfig>,

@@ -69,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     webgateway_tests::scenario::main(scenarios.collect())
 }
 
-/// Returns the scenarios of traffic.
+/// Returns the scenarios of client traffic through a gateway.
 fn traffic() -> Vec<Vec<Trial>> {
     vec![
         harness::scenarios(),

@@ -20,11 +20,11 @@ const DEMO_TIMEOUT: Duration = Duration::from_secs(60);
 /// The timeout of a request.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The replacement of `cargo run` of the example, which `cargo test` has built, but a run of the scenarios alone may not have.
+/// The replacement of `cargo run` of the example, which `cargo test` has built, but a run of the scenarios alone may
+/// not have.
 const EXAMPLE: &str = "example=target/debug/examples/create_route; ! test -x $example || $example";
 
-/// A unique part of each command, and the expected output. Commands that the demo itself runs
-/// are not run again.
+/// A unique part of each command, and the expected output. Commands that the demo itself runs are not run again.
 const COMMANDS: &[(&str, Expected)] = &[
     ("gwctl keys generate target/dev/alice", Expected::Done),
     ("gwctl keys generate target/dev-acme/alice", Expected::Done),

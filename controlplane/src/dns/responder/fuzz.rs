@@ -1,4 +1,5 @@
-//! The property that a fuzzer tries to break: whatever comes, an answer is one, to what was asked, and within its limit.
+//! The property that a fuzzer tries to break: whatever comes, an answer is one, to what was asked, and within its
+//! limit.
 
 use std::cell::LazyCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

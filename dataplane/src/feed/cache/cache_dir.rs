@@ -103,8 +103,8 @@ impl CacheDir {
         File::open(&self.0)?.sync_all()
     }
 
-    /// Removes the files before `generation`, snapshots first: after a crash in between, a journal without a snapshot is
-    /// ignored.
+    /// Removes the files before `generation`, snapshots first: after a crash in between, a journal without a snapshot
+    /// is ignored.
     fn remove_before(&self, generation: u64) -> io::Result<()> {
         let mut old = self.list()?;
         old.retain(|(number, _)| *number < generation);

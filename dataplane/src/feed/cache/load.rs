@@ -72,8 +72,8 @@ pub(super) fn load(
     Ok(Some(RestoredCache { snapshot: loader.outcome.snapshot, at: loader.at }))
 }
 
-/// Iterates over the journals that follow the snapshot of generation `first`. A later journal of a full batch ends them:
-/// its snapshot was not completed, so its batches do not continue the earlier ones.
+/// Iterates over the journals that follow the snapshot of generation `first`. A later journal of a full batch ends
+/// them: its snapshot was not completed, so its batches do not continue the earlier ones.
 fn journals(found: &[(u64, FileKind)], first: u64) -> impl Iterator<Item = (u64, FileKind)> {
     let after =
         found.iter().copied().filter(move |(number, kind)| *number >= first && *kind != FileKind::Snapshot);
@@ -112,8 +112,8 @@ impl CacheLoader<'_> {
                 }
                 (NextPage::End, FileKind::Journal | FileKind::FreshJournal) => return Ok(()),
                 (NextPage::Torn, FileKind::Journal | FileKind::FreshJournal) => {
-                    // Removals are on disk before they are acknowledged, so none is lost. The version in the cache is the
-                    // one before this batch: the controlplane sends the batch again.
+                    // Removals are on disk before they are acknowledged, so none is lost. The version in the cache is
+                    // the one before this batch: the controlplane sends the batch again.
                     warn!("last batch in the cache is incomplete, ignoring it");
                     return Ok(());
                 }

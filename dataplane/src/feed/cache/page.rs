@@ -44,8 +44,8 @@ pub(super) fn snapshot_pages(snapshot: &Snapshot, at: i64) -> impl Iterator<Item
     })
 }
 
-/// Appends the version of the snapshot, then the unusable resources. In the other order the version would not be restored:
-/// it does not count as held while a resource is unusable.
+/// Appends the version of the snapshot, then the unusable resources. In the other order the version would not be
+/// restored: it does not count as held while a resource is unusable.
 fn finish(snapshot: &Snapshot, page: &mut Page) {
     let challenges = snapshot.challenges.hosts().cloned().map(ResourceName::Challenge);
     let challenges: Vec<String> = challenges.map(|name| name.to_string()).collect();

@@ -1,7 +1,8 @@
-//! A file of encrypted pages: a header, then for each page its length, a flag that marks the last page, and its content.
+//! A file of encrypted pages: a header, then for each page its length, a flag that marks the last page, and its
+//! content.
 //!
-//! Each page is authenticated together with the name of the file, its number and the flag, so that no page can be removed,
-//! moved or copied from another file.
+//! Each page is authenticated together with the name of the file, its number and the flag, so that no page can be
+//! removed, moved or copied from another file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -128,7 +129,8 @@ impl<'k> SealedReader<'k> {
         self.pages
     }
 
-    /// Reads the next page. Zeros up to the end of the file count as a torn page: a crash of the machine may leave them.
+    /// Reads the next page. Zeros up to the end of the file count as a torn page: a crash of the machine may leave
+    /// them.
     pub(super) fn next(&mut self) -> Result<NextPage, CacheFileError> {
         let mut head = [0; 5];
         match fill(&mut self.file, &mut head)? {

@@ -1,4 +1,5 @@
-//! Tests of the cache: stored resources are restored, removed ones are not, and the error about a damaged file names it.
+//! Tests of the cache: stored resources are restored, removed ones are not, and the error about a damaged file names
+//! it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -286,8 +286,8 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Records a failed write. The batch is served nevertheless; if it `removes` resources, the cache is emptied, so that a
-    /// restart does not serve them again.
+    /// Records a failed write. The batch is served nevertheless; if it `removes` resources, the cache is emptied, so
+    /// that a restart does not serve them again.
     fn fail(&mut self, reason: &io::Error, removes: bool) {
         self.metrics.cache_failures.inc();
         self.metrics.cache_good.set(0);

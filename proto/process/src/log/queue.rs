@@ -37,8 +37,7 @@ struct State {
 
 impl LogQueue {
     /// Makes a queue of at most `capacity` bytes; as many again may be in the batch being written. Dropped lines are
-    /// counted
-    /// in `dropped`.
+    /// counted in `dropped`.
     pub(super) fn new(capacity: usize, dropped: Counter) -> Self {
         let (filled, emptied) = (Condvar::new(), Condvar::new());
         let shared = Shared { capacity, state: Mutex::default(), filled, emptied };
@@ -66,8 +65,7 @@ impl LogQueue {
     }
 
     /// Writes lines to `out` forever. Lines that cannot be written are dropped; the next successful write is followed
-    /// by a
-    /// warning with the number of dropped lines.
+    /// by a warning with the number of dropped lines.
     pub(super) fn write_to(&self, mut out: impl Write) {
         let (mut batch, mut reported) = (Vec::new(), self.dropped.get());
         loop {

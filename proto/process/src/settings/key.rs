@@ -100,7 +100,8 @@ impl Key {
         format!("WEBGATEWAY_{}", self.path.replace('.', "_").to_uppercase())
     }
 
-    /// Returns the default if it is a value that could be given; `None` if it is described in words, or if there is none.
+    /// Returns the default if it is a value that could be given; `None` if it is described in words, or if there is
+    /// none.
     #[must_use]
     pub fn default_value(&self) -> Option<&'static str> {
         let (_, default) = self.meaning_and_default();

@@ -124,8 +124,7 @@ impl<'a> TypedKey<'a> {
     }
 
     /// Reads a `OneAsymmetricKey` of either version (RFC 5958 §2). The bytes after the private key are not checked,
-    /// because
-    /// tools encode the public half differently.
+    /// because tools encode the public half differently.
     pub(super) fn private(der: &'a [u8]) -> Result<Self, InvalidKeyError> {
         Self::read_private(der).ok_or(InvalidKeyError::Damaged)
     }

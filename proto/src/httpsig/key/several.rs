@@ -54,8 +54,7 @@ impl PublicKeys {
 
     /// Parses one or several keys: consecutive blocks of PEM or RFC 4716, or one key per line as in `authorized_keys`,
     /// without options. Empty lines and those that begin with `#` are ignored. Unusable entries are skipped if at least
-    /// one
-    /// can be used.
+    /// one can be used.
     pub fn parse(text: &str) -> Result<Self, InvalidKeysError> {
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         let mut add = |line, entry: &str| match PublicKey::parse(entry) {

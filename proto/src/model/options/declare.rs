@@ -1,8 +1,7 @@
 //! The macro that declares the options and their patches.
 
 /// Declares `RouteOptions` and `RouteOptionsPatch` from lines `name: Type = sample;`. The sample is a value other than
-/// the
-/// default, for examples in documents and for tests of every conversion.
+/// the default, for examples in documents and for tests of every conversion.
 macro_rules! options {
     ($($(#[doc = $doc:literal])+ $(#[serde($($serde:tt)*)])* $name:ident: $type:ty = $sample:expr;)+) => {
         /// The options of a route: all its properties except host, mode and backends.

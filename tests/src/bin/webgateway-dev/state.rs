@@ -1,6 +1,5 @@
 //! The files of `make dev` in `target/dev` (with ACME in `target/dev-acme`, until the next start): configurations,
-//! keys,
-//! the database, certificates, logs.
+//! keys, the database, certificates, logs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,8 +66,7 @@ impl State {
     }
 
     /// Creates the certificate of the passthrough backend and writes its root to `backend-ca.pem`, at each start, as
-    /// existing
-    /// files may be of another build.
+    /// existing files may be of another build.
     pub(crate) fn backend_tls(&self) -> Result<Arc<ServerConfig>> {
         let authority = Authority::new()?;
         fs::write(self.path("backend-ca.pem"), authority.root())?;

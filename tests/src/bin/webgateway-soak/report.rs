@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use crate::sample::{Figures, ProcessFigures};
 
-/// The allowed growth of memory, as a factor and additional bytes: an allocator returns pages
-/// at any time.
+/// The allowed growth of memory, as a factor and additional bytes: an allocator returns pages at any time.
 const FACTOR: f64 = 1.25;
 const SLACK: u64 = 8 << 20;
 

@@ -20,7 +20,7 @@ impl StandaloneSetup {
         Self::start_with(sandbox, routes, |config| config).await
     }
 
-    /// Starts the same processes with more configuration.
+    /// Starts a gateway with these routes and the configuration that `config` returns.
     pub(crate) async fn start_with(
         sandbox: &Sandbox,
         routes: impl FnOnce(&mut FeedFile),
