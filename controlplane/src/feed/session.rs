@@ -34,7 +34,7 @@ pub(crate) struct Session {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ProtocolError {
     /// The acknowledged version is not that of the batch in flight.
-    #[error("version {0} was acknowledged, which is not the batch that was sent")]
+    #[error("version {0} was acknowledged, which is not the version of the batch in flight")]
     Ack(u64),
 }
 

@@ -12,8 +12,7 @@ use crate::log;
 use crate::settings::{self, Values};
 
 /// Reads the configuration on every SIGHUP and passes it to `apply`, which applies its live keys, or fails without a
-/// change.
-/// Changed keys, and those that need a restart, are logged. An invalid configuration changes nothing.
+/// change. Changed keys, and those that need a restart, are logged. An invalid configuration changes nothing.
 pub fn watch<A: Application>(
     tasks: &Tasks,
     mut apply: impl FnMut(&A::Config) -> Result<(), A::Error> + Send + 'static,

@@ -44,8 +44,7 @@ pub struct AuditExportParams {
     #[serde(default)]
     pub after: u64,
     /// The maximum number of records, up to 500; 500 if absent. A page may have fewer; only the page after the last one
-    /// is
-    /// empty.
+    /// is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -10,8 +10,7 @@ use crate::model;
 #[serde(deny_unknown_fields)]
 pub struct CertificateListParams {
     /// The maximum number of certificates, from 1 to 1000; 1000 if absent. A page may have fewer, or none; only the
-    /// last
-    /// page has no `next_cursor`.
+    /// last page has no `next_cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// The `next_cursor` of the previous page.
