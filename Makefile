@@ -4,7 +4,7 @@ CARGO ?= cargo
 .PHONY: dev sim bench-api soak optimised fuzz test lint graph baselines audit build release needs interop
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
-# ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
+# ACME=1 gets the certificates over ACME from a test CA on loopback, Let's Encrypt's pebble.
 dev: build
 	@if [ -n "$(ACME)" ] && ! command -v pebble >/dev/null; then \
 	    echo "make dev ACME=1 needs the command pebble: sudo apt-get install pebble" >&2; exit 1; fi
@@ -79,7 +79,7 @@ audit:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \
 	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
 
-# Clients of other people, that the API must understand. Where python3 or node is missing, their scenarios are left out.
+# Third-party clients of the API, for the interop scenarios. Where python3 or node is missing, their scenarios are left out.
 # What is complete says what it was installed for, so that another list is installed anew.
 interop:
 	@mkdir -p target/interop && cp tests/interop/*.mjs tests/interop/package.json tests/interop/requirements.txt target/interop/

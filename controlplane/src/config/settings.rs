@@ -59,7 +59,7 @@ pub(super) const KEYS: &[Key] = &[
     ).live(),
     Key::file(
         "pub_key_store.path",
-        "For module directory: the directory of public keys, ed25519 or RSA, in PEM, OpenSSH or raw base64. A file's name is the key id [default: /etc/webgateway/keys]",
+        "For module directory: the directory of public keys, ed25519 or RSA, in PEM, DER, OpenSSH, RFC 4716 or raw base64. A file's name is the key id [default: /etc/webgateway/keys]",
     ).live(),
     Key::text(
         "pub_key_store.uri",
