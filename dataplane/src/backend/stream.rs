@@ -17,12 +17,12 @@ use crate::socket::Socket;
 /// The number of bytes that any host acknowledges before its application reads.
 const ACKNOWLEDGED_UNREAD: usize = 16 * 1024;
 
-/// The maximum size of the read buffer of a connection, in bytes, unless response heads may be larger. A client that
-/// does not read holds up to two of them: one encrypted, one waiting for encryption.
+/// The maximum size of the read buffer of a connection, in bytes, unless response heads may be larger.
 pub(crate) const READ_BUFFER: usize = 32 * 1024;
-/// The maximum size of a read, in bytes: the content of two full TLS records. It is less than the buffer, as hyper
-/// doubles a buffer that a read has filled.
-const MAX_READ: usize = 2 * (16 * 1024 - 22);
+/// The maximum size of a read, in bytes: the content of a full TLS record. It is less than the buffer, as hyper
+/// doubles a buffer that a read has filled. A client that does not read holds up to two reads: one is encrypted, one
+/// waits. Reads of two records cost 0.7 times the CPU per GB, but such a client holds 141 KiB in all instead of 106.
+const MAX_READ: usize = 16 * 1024 - 22;
 /// The maximum size of a read while the worker's backlog is over its limit, in bytes.
 const MAX_SMALL_READ: usize = 8 * 1024 - 1;
 

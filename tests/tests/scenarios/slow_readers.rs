@@ -89,7 +89,7 @@ async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
             stalled.push(stream);
         }
         let each = stable_memory(&mut setup).await?.saturating_sub(before) / u64::from(connections * streams);
-        ensure!(each <= 192 * 1024, "{kind}: a stalled reader holds {each} bytes");
+        ensure!(each <= 144 * 1024, "{kind}: a stalled reader holds {each} bytes");
     }
     // Meanwhile honest readers get everything.
     for client in [setup.client()?, setup.client()?.h2()] {
