@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn reads_are_as_small_as_their_reader_says() {
+        let (mut stream, mut backend) = pair(Duration::from_secs(15)).await;
+        backend.write_all(&[7; 4 * MAX_READ]).await.unwrap();
+        for (is_small, max) in [(false, MAX_READ), (true, MAX_SMALL_READ), (false, MAX_READ)] {
+            stream.control().set_small_reads(is_small);
+            assert_eq!(stream.read(&mut vec![0; 8 * MAX_READ]).await.unwrap(), max, "small: {is_small}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_backend_that_reads_late_receives_everything() {
         const MANY: usize = 8 * 1024 * 1024;
         let (mut stream, mut backend) = pair(Duration::from_millis(50)).await;

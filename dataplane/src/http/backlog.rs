@@ -121,3 +121,35 @@ impl fmt::Debug for ResponseBacklog {
         f.debug_tuple("ResponseBacklog").field(&self.bytes).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_count_until_they_are_dropped() {
+        let worker = Rc::new(WorkerBacklog::default());
+        let (one, two) = (ResponseBacklog::new(&worker), ResponseBacklog::new(&worker));
+        let small = one.track(Bytes::from_static(b"small"));
+        assert!(!one.is_full() && !two.is_full());
+        let large = one.track(vec![7; READ_AHEAD].into());
+        assert!(one.is_full() && !two.is_full(), "each response has a backlog of its own");
+        assert_eq!(worker.0.get(), READ_AHEAD + 5);
+        drop(large);
+        assert!(!one.is_full());
+        drop(small);
+        assert_eq!(worker.0.get(), 0);
+    }
+
+    #[test]
+    fn the_limit_of_a_worker_covers_responses_and_connections() {
+        let worker = Rc::new(WorkerBacklog::default());
+        let response = ResponseBacklog::new(&worker);
+        worker.replace(0, HELD_BYTES);
+        assert!(!worker.is_over_limit());
+        let chunk = response.track(Bytes::from_static(b"x"));
+        assert!(worker.is_over_limit());
+        drop(chunk);
+        assert!(!worker.is_over_limit());
+    }
+}

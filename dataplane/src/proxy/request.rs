@@ -63,11 +63,9 @@ pub(crate) async fn proxy_request(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = upgrade_connection(connection, exchange, response, client);
         lease.connection.control.set_in_flight(upgraded.is_err());
-        upgraded
-            .as_ref()
-            .err()
-            .into_iter()
-            .for_each(|error| worker.refused_responses.report(lease.backend, error));
+        if let Err(error) = &upgraded {
+            worker.refused_responses.report(lease.backend, error);
+        }
         return upgraded;
     }
     headers::to_client(response.headers_mut(), false);
