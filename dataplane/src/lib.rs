@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod join;
 mod metrics;
+mod policy;
 mod proxy;
 mod ready;
 mod snapshot;

@@ -143,6 +143,8 @@ pub(crate) enum Refusal {
     NoChallenge,
     /// The host has no certificate yet.
     NoCertificate,
+    /// The passthrough route does not admit clients with this address.
+    Denied,
     /// The rest of the handshake failed.
     Handshake,
     /// The client did not speak HTTP.

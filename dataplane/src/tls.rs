@@ -24,6 +24,8 @@ const fn alert(description: u8) -> [u8; 7] {
 
 /// The alert `unrecognized_name` (RFC 6066 §3).
 pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
+/// The alert `access_denied`, for a client that the route does not admit (RFC 8446 §6.2).
+pub(crate) const ACCESS_DENIED: [u8; 7] = alert(49);
 /// The alert `internal_error`, for a passthrough whose backends are unreachable (RFC 8446 §6.2).
 pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 

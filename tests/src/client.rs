@@ -1,6 +1,6 @@
 //! Clients: TLS with any server name and ALPN, requests over HTTP/1.1 and HTTP/2, plain HTTP, and raw bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -30,6 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Client {
     address: SocketAddr,
+    source: Option<IpAddr>,
     roots: Arc<RootCertStore>,
     config: Arc<ClientConfig>,
 }
@@ -39,7 +40,13 @@ impl Client {
     pub fn new(address: SocketAddr, root_pem: &str) -> Result<Self> {
         let roots = Arc::new(roots(root_pem)?);
         let config = ClientConfig::builder().with_root_certificates(Arc::clone(&roots)).with_no_client_auth();
-        Ok(Self { address, roots, config: Arc::new(config) }.alpn(&["http/1.1"]))
+        Ok(Self { address, source: None, roots, config: Arc::new(config) }.alpn(&["http/1.1"]))
+    }
+
+    /// Returns the client with this source address.
+    #[must_use]
+    pub fn from(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// Returns a client of another address with the same session tickets.
@@ -83,7 +90,10 @@ impl Client {
 
     /// Opens a TLS connection for `name`, and verifies the certificate.
     pub async fn tls(&self, name: &str) -> Result<TlsStream<TcpStream>> {
-        let stream = tcp(self.address).await?;
+        let stream = match self.source {
+            Some(source) => tcp_from(source, self.address).await?,
+            None => tcp(self.address).await?,
+        };
         let name = ServerName::try_from(name.to_owned())?;
         let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         timeout(TIMEOUT, connected).await.context("the TLS handshake hangs")?.context("TLS")
@@ -108,6 +118,14 @@ pub async fn tcp(address: SocketAddr) -> Result<TcpStream> {
     let stream = connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Opens a TCP connection from an address of this machine.
+pub async fn tcp_from(source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
+    let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    let connected = timeout(TIMEOUT, socket.connect(address)).await;
+    connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address} from {source}"))
 }
 
 /// Sends bytes on a new connection and returns everything received until it ends.

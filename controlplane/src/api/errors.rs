@@ -202,6 +202,9 @@ fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
         UnsuitableOptionError::TerminatedOnly(_) => {
             ErrorBuilder::new(ErrorKind::PassthroughOption).hint("leave it out, or terminate the route")
         }
+        UnsuitableOptionError::Needs { .. } => {
+            ErrorBuilder::new(ErrorKind::InvalidParams).hint("set the other option too, or leave both out")
+        }
     };
     builder.field(unsuitable.option())
 }

@@ -20,7 +20,7 @@ use crate::http::exchange::Progress;
 use crate::metrics::Refusal;
 use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
-use crate::tls::{self, ClientTls, ReadAhead, UNRECOGNIZED_NAME};
+use crate::tls::{self, ACCESS_DENIED, ClientTls, ReadAhead, UNRECOGNIZED_NAME};
 
 /// A connection that was accepted and not yet read from.
 struct AcceptedConnection {
@@ -120,6 +120,9 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
     let tls =
         hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
     match (action, tls) {
+        (SplitAction::Passthrough(route), _) if !route.destination.options.admits(accepted.peer.ip()) => {
+            ConnectionAction::Refuse(accepted, HelloError::new(Refusal::Denied, &ACCESS_DENIED))
+        }
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
             let membership = worker.connections.enter(Some(route.id));

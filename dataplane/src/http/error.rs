@@ -31,6 +31,9 @@ pub(crate) enum ProxyError {
     /// The certificate of the connection does not cover the host, or the host is not terminated here.
     #[error("This connection is for another host.")]
     Misdirected,
+    /// The route does not admit clients with this address.
+    #[error("Clients with your address may not use this site.")]
+    Denied,
     /// The host has no route.
     #[error("There is no route for this host.")]
     UnknownHost,
@@ -82,6 +85,7 @@ impl ProxyError {
             Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::BodyTimeout | Self::ClientGone => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
+            Self::Denied => of(StatusCode::FORBIDDEN, Some("http_request_denied")),
             Self::UnknownHost => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_not_found")),
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
             Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
@@ -147,6 +151,7 @@ impl ProxyError {
             | Self::BodyTimeout
             | Self::ClientGone
             | Self::Misdirected
+            | Self::Denied
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
@@ -180,6 +185,7 @@ impl ProxyError {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Misdirected
+            | Self::Denied
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
@@ -236,6 +242,7 @@ mod tests {
             (ProxyError::Dial(DialError::OwnListener), 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Misdirected, 421, None),
+            (ProxyError::Denied, 403, Some("webgateway; error=http_request_denied")),
         ] {
             let response = error.response();
             assert_eq!(response.status().as_u16(), status);

@@ -23,6 +23,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
+use crate::policy;
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS the gateway terminates.
@@ -116,6 +117,7 @@ async fn respond(
         }
         Upstream::Route(route) => route,
     };
+    policy::admit(context, &route)?;
     let authority = &target.authority_value()?;
     let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
     proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await

@@ -144,6 +144,7 @@ impl ArgError {
             Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
                 Some("omit this option or -t")
             }
+            Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
             Self::Reason(_)
             | Self::For
             | Self::Route(_)

@@ -1,14 +1,18 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
+mod access;
+mod error;
+
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use thiserror::Error;
 use webgateway_proto::model::options::HostHeader;
 use webgateway_proto::model::{
     Balance, HealthCheck, InvalidHealthCheckError, Patch, RouteOptions, RouteOptionsPatch, Words,
 };
+
+pub(crate) use self::error::OptionError;
 
 /// The heading above these flags in the help.
 pub(crate) const HEADING: &str = "Route options";
@@ -36,6 +40,8 @@ pub(crate) struct RouteOptionFlags {
     /// The Host header in requests to the backends of a terminated route [default: preserve]
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
+    #[command(flatten)]
+    access: access::AccessFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -50,25 +56,17 @@ pub(crate) struct ResetFlags {
     no_health: bool,
 }
 
-/// An invalid value of a route option's flag.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{message}")]
-pub(crate) struct OptionError {
-    /// The flag at fault, as users write it.
-    pub(crate) flag: &'static str,
-    /// The next step for the user.
-    pub(crate) hint: Option<&'static str>,
-    message: String,
-}
-
 impl RouteOptionFlags {
     /// Returns the changes that the flags request.
     pub(crate) fn patch(&self) -> Result<RouteOptionsPatch, OptionError> {
-        Ok(RouteOptionsPatch {
+        let mut patch = RouteOptionsPatch {
             balance: self.method.into(),
             health: self.health()?.map(Some).into(),
             host_header: self.host_header.into(),
-        })
+            ..RouteOptionsPatch::default()
+        };
+        self.access.add_to(&mut patch)?;
+        Ok(patch)
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {
@@ -95,20 +93,6 @@ impl ResetFlags {
             patch.health = Patch::Reset;
         }
         patch
-    }
-}
-
-impl From<InvalidHealthCheckError> for OptionError {
-    fn from(invalid: InvalidHealthCheckError) -> Self {
-        let (flag, hint) = match invalid {
-            InvalidHealthCheckError::Path => (
-                "--health",
-                Some("write --health tcp, or --health with a path of the backend, such as /healthz"),
-            ),
-            InvalidHealthCheckError::Interval => ("--health-interval", None),
-            InvalidHealthCheckError::Count => ("--health-rise, --health-fall", None),
-        };
-        Self { flag, hint, message: invalid.to_string() }
     }
 }
 

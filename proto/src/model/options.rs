@@ -5,13 +5,16 @@
 //! to nodes as one message.
 
 mod declare;
+mod networks;
 mod patch;
 
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use thiserror::Error;
 
 use self::declare::options;
+pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
 use super::words::{Describe, words};
 use super::{HealthCheck, Mode, Probe};
@@ -29,7 +32,16 @@ options! {
     /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
+    /// The networks of clients that may use the route. If empty, all clients may.
+    #[serde(default, skip_serializing_if = "Networks::is_empty")]
+    allow: Networks = Networks::sample(&["203.0.113.0/24", "2001:db8::/32"]);
+    /// The networks of clients that may not use the route. They take precedence over `allow`.
+    #[serde(default, skip_serializing_if = "Networks::is_empty")]
+    deny: Networks = Networks::sample(&["203.0.113.7/32"]);
 }
+
+/// The options that concern HTTP, so that only a terminated route can have them.
+const TERMINATED_ONLY: &[&str] = &["host_header"];
 
 words! {
     /// The load balancing policy of a route.
@@ -70,6 +82,14 @@ pub enum UnsuitableOptionError {
     /// A passthrough route has an option that concerns HTTP.
     #[error("`{0}` concerns HTTP, which the gateway cannot see on a passthrough route: remove the option")]
     TerminatedOnly(&'static str),
+    /// An option has no meaning without another one.
+    #[error("`{option}` needs {needs}")]
+    Needs {
+        /// The name of the option.
+        option: &'static str,
+        /// The missing option, with its value.
+        needs: &'static str,
+    },
 }
 
 impl UnsuitableOptionError {
@@ -78,7 +98,7 @@ impl UnsuitableOptionError {
     pub const fn option(self) -> &'static str {
         match self {
             Self::HealthPath => "health",
-            Self::TerminatedOnly(name) => name,
+            Self::TerminatedOnly(name) | Self::Needs { option: name, .. } => name,
         }
     }
 }
@@ -92,10 +112,14 @@ impl RouteOptions {
         if self.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_))) {
             return Err(UnsuitableOptionError::HealthPath);
         }
-        if !self.host_header.is_preserve() {
-            return Err(UnsuitableOptionError::TerminatedOnly("host_header"));
-        }
-        Ok(())
+        let unsuitable = self.non_defaults().into_iter().find(|name| TERMINATED_ONLY.contains(name));
+        unsuitable.map_or(Ok(()), |name| Err(UnsuitableOptionError::TerminatedOnly(name)))
+    }
+
+    /// Returns whether clients with this address may use the route.
+    #[must_use]
+    pub fn admits(&self, client: IpAddr) -> bool {
+        !self.deny.contain(client) && (self.allow.is_empty() || self.allow.contain(client))
     }
 
     /// Wraps the options in an `Arc`. All default options share one, because most routes have them.

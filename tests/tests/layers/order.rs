@@ -223,6 +223,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "http::websocket",
             "http",
             "context",
+            "policy",
             "proxy::span",
             "proxy::upgrade",
             "proxy::forward",

@@ -42,6 +42,7 @@ mod reload;
 mod remote_nodes;
 mod responses;
 mod restored_backup;
+mod route_access;
 mod route_changes;
 mod route_removal;
 mod setup;
@@ -91,6 +92,7 @@ fn traffic() -> Vec<Vec<Trial>> {
         trailers::scenarios(),
         slow_clients::scenarios(),
         slow_api_clients::scenarios(),
+        route_access::scenarios(),
         route_changes::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),

@@ -34,6 +34,9 @@ pub enum InvalidMessageError {
     /// The route requires an option that this build does not know.
     #[error("the route option `{0}` is not known to this build: upgrade the node")]
     UnknownOption(String),
+    /// The JSON of the route's options is not valid for this build.
+    #[error("the route options cannot be read, upgrade the node if it is older than the controlplane: {0}")]
+    Options(String),
     /// The route has an option that its mode does not allow.
     #[error("invalid option: {0}")]
     UnsuitableOption(#[from] UnsuitableOptionError),

@@ -12,6 +12,10 @@ pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessageEr
     if let Some(name) = route.requires.iter().find(|name| !RouteOptions::NAMES.contains(&name.as_str())) {
         return Err(InvalidMessageError::UnknownOption(name.clone()));
     }
+    if !route.options_json.is_empty() {
+        return serde_json::from_str(&route.options_json)
+            .map_err(|error| InvalidMessageError::Options(error.to_string()));
+    }
     let Some(options) = &route.options else {
         // An older controlplane knows these two options only.
         let (balance, health) = (read_balance(route.balance)?, read_health(route.health.as_ref())?);
@@ -21,6 +25,7 @@ pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessageEr
         balance: read_balance(options.balance)?,
         health: read_health(options.health.as_ref())?,
         host_header: read_host_header(options.host_header)?,
+        ..RouteOptions::default()
     })
 }
 
@@ -33,7 +38,9 @@ pub(super) fn write(options: &RouteOptions, route: wire::Route) -> wire::Route {
     let (balance, health) = (write_balance(options.balance), options.health.as_ref().map(write_health));
     let host_header = write_host_header(options.host_header);
     let message = wire::RouteOptions { balance, health: health.clone(), host_header };
-    wire::Route { balance, health, options: Some(message), requires, ..route }
+    // Options are always representable as JSON: all keys of their maps are strings.
+    let options_json = serde_json::to_string(options).unwrap_or_default();
+    wire::Route { balance, health, options: Some(message), requires, options_json, ..route }
 }
 
 fn read_balance(balance: i32) -> Result<Balance, InvalidMessageError> {

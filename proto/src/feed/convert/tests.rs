@@ -165,11 +165,12 @@ fn a_route_that_requires_an_unknown_option_is_unusable() {
         unknown,
         ToNode::Unusable(name.clone(), InvalidMessageError::UnknownOption("teleport".into()))
     );
-    let odd = sent(route.clone(), |route| route.options.as_mut().unwrap().balance = 9);
-    assert_eq!(odd, ToNode::Unusable(name.clone(), InvalidMessageError::Enum("balance", 9)));
+    let odd = sent(route.clone(), |route| route.options_json = r#"{"balance":"fair"}"#.into());
+    let ToNode::Unusable(of, InvalidMessageError::Options(reason)) = odd else { panic!("{odd:?}") };
+    assert!(of == name && reason.contains("`fair`"), "{reason}");
     let path = |route: &mut wire::Route| {
         route.mode = wire::Mode::Passthrough.into();
-        route.options.as_mut().unwrap().health.as_mut().unwrap().path = "/up".into();
+        route.options_json = r#"{"health":{"path":"/up"}}"#.into();
     };
     let unsuitable = InvalidMessageError::UnsuitableOption(crate::model::UnsuitableOptionError::HealthPath);
     assert_eq!(sent(route, path), ToNode::Unusable(name, unsuitable));
@@ -186,13 +187,26 @@ fn builds_without_the_options_message_are_compatible() {
     let written = wire_route(&put(route.clone()));
     assert_eq!(written.balance, wire::Balance::Random as i32, "an older node reads this field");
     assert_eq!(written.health.as_ref().unwrap().path, "/up");
-    let older = sent(route.clone(), |route| (route.options, route.requires) = (None, Vec::new()));
-    assert_eq!(older, put(route));
+    for is_oldest in [true, false] {
+        let older = sent(route.clone(), |route| {
+            route.options_json.clear();
+            if is_oldest {
+                (route.options, route.requires) = (None, Vec::new());
+            }
+        });
+        assert_eq!(older, put(route.clone()), "without any options: {is_oldest}");
+    }
+    let odd = sent(route.clone(), |route| {
+        route.options_json.clear();
+        route.options.as_mut().unwrap().balance = 9;
+    });
+    let name = route.name().to_string();
+    assert_eq!(odd, ToNode::Unusable(name, InvalidMessageError::Enum("balance", 9)));
 }
 
 #[test]
 fn default_options_take_no_bytes_on_the_wire() {
     let plain = put(route("app.gw.example", "[400::1]:80", Mode::Terminate, RouteOptions::default()));
     let written = wire_route(&plain);
-    assert!(written.options.is_none() && written.requires.is_empty());
+    assert!(written.options.is_none() && written.requires.is_empty() && written.options_json.is_empty());
 }

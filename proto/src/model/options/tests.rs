@@ -122,3 +122,22 @@ fn every_option_is_described() {
     assert_eq!(RouteOptions::default().describe()[1], ("health", "none".to_owned()));
     assert_eq!(described.len(), RouteOptions::NAMES.len());
 }
+
+#[test]
+fn deny_takes_precedence_over_allow() {
+    let none = Networks::default;
+    let office = || Networks::sample(&["203.0.113.0/24"]);
+    let desk = || Networks::sample(&["203.0.113.7/32"]);
+    for (allow, deny, at_the_desk, in_the_office, elsewhere) in [
+        (none(), none(), true, true, true),
+        (office(), none(), true, true, false),
+        (none(), office(), false, false, true),
+        (office(), desk(), false, true, false),
+        (desk(), office(), false, false, false),
+    ] {
+        let options = RouteOptions { allow, deny, ..RouteOptions::default() };
+        let admits = |client: &str| options.admits(client.parse().unwrap());
+        let admitted = (admits("203.0.113.7"), admits("203.0.113.8"), admits("198.51.100.1"));
+        assert_eq!(admitted, (at_the_desk, in_the_office, elsewhere), "{options:?}");
+    }
+}

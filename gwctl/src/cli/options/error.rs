@@ -1,0 +1,36 @@
+//! The error of a route option's flag.
+
+use thiserror::Error;
+use webgateway_proto::model::InvalidHealthCheckError;
+
+/// An invalid value of a route option's flag.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub(crate) struct OptionError {
+    /// The flag at fault, as users write it.
+    pub(crate) flag: &'static str,
+    /// The next step for the user.
+    pub(crate) hint: Option<&'static str>,
+    message: String,
+}
+
+impl OptionError {
+    /// Creates the error of a flag whose value is invalid.
+    pub(super) fn new(flag: &'static str, error: &dyn std::error::Error) -> Self {
+        Self { flag, hint: None, message: error.to_string() }
+    }
+}
+
+impl From<InvalidHealthCheckError> for OptionError {
+    fn from(invalid: InvalidHealthCheckError) -> Self {
+        let (flag, hint) = match invalid {
+            InvalidHealthCheckError::Path => (
+                "--health",
+                Some("write --health tcp, or --health with a path of the backend, such as /healthz"),
+            ),
+            InvalidHealthCheckError::Interval => ("--health-interval", None),
+            InvalidHealthCheckError::Count => ("--health-rise, --health-fall", None),
+        };
+        Self { flag, hint, message: invalid.to_string() }
+    }
+}
