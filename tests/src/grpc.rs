@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::{Stream, StreamExt as _, stream};
+use http::uri::PathAndQuery;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,7 +17,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::client::Grpc as GrpcClient;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::uri::PathAndQuery;
 use tonic::server::Grpc as GrpcServer;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -83,11 +84,7 @@ impl GrpcService {
     }
 
     /// Handles a call.
-    pub async fn call<B>(&self, request: http::Request<B>) -> http::Response<Body>
-    where
-        B: hyper::body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub async fn call(&self, request: http::Request<Incoming>) -> http::Response<Body> {
         let mut grpc = GrpcServer::new(BytesCodec);
         match request.uri().path() {
             "/test.Echo/Sum" => grpc.client_streaming(service_fn(sum), request).await,

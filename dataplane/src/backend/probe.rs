@@ -1,6 +1,7 @@
 //! A probe of one backend: a connection in the protocol of its route, or a GET request and the status of its response.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ pub(crate) enum ProbeError {
     InvalidResponse(String),
 }
 
+/// The two parts of an HTTP/2 connection.
+type Http2<I> = (h2::client::SendRequest<Bytes>, h2::client::Connection<I, Bytes>);
+
 /// A GET request of a probe.
 struct ProbeRequest<'a> {
     path: &'a str,
@@ -73,7 +77,7 @@ pub(crate) async fn probe(
     check(stream, is_http2, get, until).await
 }
 
-/// Checks that the backend responds to the request, or that it speaks HTTP/2.
+/// Checks that the backend speaks HTTP/2, if it should, and that it responds to the request.
 async fn check<I>(
     io: I,
     is_http2: bool,
@@ -83,20 +87,24 @@ async fn check<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let Some(get) = get else {
-        if !is_http2 {
-            return Ok(());
-        }
-        let begun = timeout_at(until, begins_http2(io)).await;
-        return Ok(begun.map_err(|_| DialError::Timeout)?.ok_or(DialError::NoHttp2)?);
-    };
-    let status = async { if is_http2 { get_http2(io, &get).await } else { get_http1(io, &get).await } };
-    let path = || get.path.to_owned();
-    match timeout_at(until, status).await {
-        Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),
-        Ok(Some(status)) => Err(ProbeError::Status(path(), status)),
-        Ok(None) => Err(ProbeError::InvalidResponse(path())),
-        Err(_) => Err(ProbeError::Timeout(path())),
+    if is_http2 {
+        let begun = timeout_at(until, begin_http2(io)).await.map_err(|_| DialError::Timeout)?;
+        let http2 = begun.ok_or(DialError::NoHttp2)?;
+        let Some(get) = get else { return Ok(()) };
+        return judge(get.path, timeout_at(until, get_http2(http2, &get)).await.ok());
+    }
+    let Some(get) = get else { return Ok(()) };
+    judge(get.path, timeout_at(until, get_http1(io, &get)).await.ok())
+}
+
+/// Judges the status of a response to GET `path`: `None` if the time is over, `Some(None)` if it is not valid HTTP.
+fn judge(path: &str, status: Option<Option<StatusCode>>) -> Result<(), ProbeError> {
+    let path = || path.to_owned();
+    match status {
+        Some(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),
+        Some(Some(status)) => Err(ProbeError::Status(path(), status)),
+        Some(None) => Err(ProbeError::InvalidResponse(path())),
+        None => Err(ProbeError::Timeout(path())),
     }
 }
 
@@ -124,13 +132,12 @@ where
 }
 
 /// Does the same over HTTP/2.
-async fn get_http2<I>(io: I, get: &ProbeRequest<'_>) -> Option<StatusCode>
+async fn get_http2<I>((sender, connection): Http2<I>, get: &ProbeRequest<'_>) -> Option<StatusCode>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let uri = Uri::builder().scheme(get.scheme).authority(get.host).path_and_query(get.path).build().ok()?;
     let request = head(uri).version(Version::HTTP_2).body(()).ok()?;
-    let (sender, connection) = http2_builder().handshake::<_, Bytes>(io).await.ok()?;
     let response = async {
         let (response, _) = sender.ready().await.ok()?.send_request(request, true).ok()?;
         response.await.ok()
@@ -143,28 +150,31 @@ where
     response.map(|response| response.status())
 }
 
-/// Waits for the settings of the backend, which show that it speaks HTTP/2 (RFC 9113 §3.4). Returns `None` if the
-/// connection ends before.
-async fn begins_http2<I>(io: I) -> Option<()>
+/// Begins HTTP/2, and waits for the settings of the backend, which show that it speaks HTTP/2 (RFC 9113 §3.4). Returns
+/// `None` if the connection ends before.
+async fn begin_http2<I>(io: I) -> Option<Http2<I>>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let (_sender, mut connection) =
-        http2_builder().initial_max_send_streams(0).handshake::<_, Bytes>(io).await.ok()?;
+    let (sender, mut connection) = http2_builder().handshake::<_, Bytes>(io).await.ok()?;
     poll_fn(|cx| {
-        let ended = std::pin::Pin::new(&mut connection).poll(cx).is_ready();
+        let ended = Pin::new(&mut connection).poll(cx).is_ready();
         match connection.max_concurrent_send_streams() {
             0 if ended => Poll::Ready(None),
             0 => Poll::Pending,
             _ => Poll::Ready(Some(())),
         }
     })
-    .await
+    .await?;
+    Some((sender, connection))
 }
 
 fn http2_builder() -> h2::client::Builder {
     let mut builder = h2::client::Builder::new();
-    builder.enable_push(false).max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+    builder
+        .enable_push(false)
+        .initial_max_send_streams(0)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
     builder
 }
 

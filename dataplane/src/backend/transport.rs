@@ -101,7 +101,8 @@ mod tests {
     fn transports_are_equal_only_if_all_their_settings_are() {
         use BackendProtocol::{H2c, Http1, Https, HttpsH2};
         let ca = |name: &str| {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/src/model/options/backend_tls/testdata");
+            let folder =
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/src/model/options/backend_tls/testdata");
             std::fs::read_to_string(format!("{folder}/{name}.pem")).unwrap()
         };
         let (one, other) = (ca("ca"), ca("other"));

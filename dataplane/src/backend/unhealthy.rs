@@ -155,7 +155,10 @@ mod tests {
             let transport = Transport::of(&route(failing, None)).map(Arc::new);
             for checked in [None, Some(Arc::new(check.clone()))] {
                 let mut set = UnhealthySet::default();
-                set.insert(&CheckTarget { backend, transport: transport.clone(), check: checked.clone() }, "x");
+                set.insert(
+                    &CheckTarget { backend, transport: transport.clone(), check: checked.clone() },
+                    "x",
+                );
                 for other in protocols {
                     let is_tcp = transport.is_none() && checked.is_none();
                     let applies = set.contains(backend, &route(other, checked.as_deref()));

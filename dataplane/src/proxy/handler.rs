@@ -86,9 +86,8 @@ async fn handle(
         respond(&connection, request, &exchange).await
     };
     exchange.mark_answered();
-    let mut response = answered.unwrap_or_else(|error| {
-        if is_grpc { grpc::error_response(&error) } else { error.response() }
-    });
+    let mut response = answered
+        .unwrap_or_else(|error| if is_grpc { grpc::error_response(&error) } else { error.response() });
     if is_head && !is_h1 {
         // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
         *response.body_mut() = ResponseBody::fixed("");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Code, Request};
 use webgateway_tests::authority::Authority;
@@ -26,7 +27,8 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 const SOON: Duration = Duration::from_secs(10);
-const PROTOCOLS: [&str; 2] = ["h2c", "https-h2"];
+/// The protocols, each with the port of its backend.
+const PROTOCOLS: [(&str, u16); 2] = [("h2c", 50_051), ("https-h2", 50_052)];
 
 /// A gateway in front of one backend.
 struct Setup {
@@ -35,13 +37,14 @@ struct Setup {
     client: EchoClient,
 }
 
-async fn start(sandbox: &Sandbox, protocol: &str) -> Result<Setup> {
+async fn start(sandbox: &Sandbox, protocol: &str, port: u16) -> Result<Setup> {
     let authority = Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
     let tls = (protocol == "https-h2").then(|| base.server(&["h2"])).transpose()?;
-    let backend = Http2Backend::start(overlay(1, 50051), Http2Config { tls, ..Http2Config::default() }).await?;
+    let backend =
+        Http2Backend::start(overlay(1, port), Http2Config { tls, ..Http2Config::default() }).await?;
     let mut feed = FeedFile::new(&sandbox.path("feed.json"), &base);
-    feed.add_terminated(HOST, &[overlay(1, 50051)]).set_option(HOST, "backend_protocol", json!(protocol));
+    feed.add_terminated(HOST, &[overlay(1, port)]).set_option(HOST, "backend_protocol", json!(protocol));
     if protocol == "https-h2" {
         feed.set_option(HOST, "backend_tls", json!({ "ca": authority.root() }));
     }
@@ -52,8 +55,8 @@ async fn start(sandbox: &Sandbox, protocol: &str) -> Result<Setup> {
 }
 
 async fn every_kind_of_call_works(sandbox: &Sandbox) -> Result<()> {
-    for protocol in PROTOCOLS {
-        let Setup { client, backend, .. } = start(sandbox, protocol).await?;
+    for (protocol, port) in PROTOCOLS {
+        let Setup { client, backend, _gateway } = start(sandbox, protocol, port).await?;
         for message in ["", "hello"] {
             ensure!(client.unary(message).await? == message, "{protocol}: {message}");
         }
@@ -82,8 +85,8 @@ async fn every_kind_of_call_works(sandbox: &Sandbox) -> Result<()> {
 
 /// Each message is sent only after the previous one has come back.
 async fn both_directions_stream_at_once(sandbox: &Sandbox) -> Result<()> {
-    for protocol in PROTOCOLS {
-        let Setup { client, .. } = start(sandbox, protocol).await?;
+    for (protocol, port) in PROTOCOLS {
+        let Setup { client, _gateway, .. } = start(sandbox, protocol, port).await?;
         let (sender, mut messages) = client.chat().await?;
         for round in 0..200 {
             let size = if round % 50 == 0 { 1_000_000 } else { round };
@@ -99,31 +102,39 @@ async fn both_directions_stream_at_once(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_cancelled_call_is_cancelled_at_the_backend(sandbox: &Sandbox) -> Result<()> {
-    for protocol in PROTOCOLS {
-        let Setup { client, backend, .. } = start(sandbox, protocol).await?;
+    for (protocol, port) in PROTOCOLS {
+        let Setup { client, backend, _gateway } = start(sandbox, protocol, port).await?;
         for with_deadline in [false, true] {
-            let hanging = async || {
-                let mut request = Request::new(Bytes::new());
-                if with_deadline {
-                    request.set_timeout(Duration::from_secs(1));
+            let mut request = Request::new(Bytes::new());
+            if with_deadline {
+                request.set_timeout(Duration::from_secs(2));
+            }
+            let (cancel, cancelled) = oneshot::channel::<()>();
+            let calling = async {
+                tokio::select! {
+                    ended = client.unary_of("/test.Echo/Hang", request) => Some(ended),
+                    _ = cancelled => None,
                 }
-                client.unary_of("/test.Echo/Hang", request).await
             };
-            let arrives = eventually("the call arrives", SOON, async || {
-                ensure!(backend.grpc().hanging() > 1);
-                Ok(())
-            });
-            tokio::select! {
-                ended = hanging(), if !with_deadline => bail!("{protocol}: it ended: {ended:?}"),
-                ended = async { tokio::join!(hanging(), arrives) }, if with_deadline => {
-                    ended.1?;
-                    let Err(status) = ended.0 else { bail!("{protocol}: it succeeded") };
-                    ensure!(matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status}");
-                }
-                arrived = eventually("the call arrives", SOON, async || {
+            let arriving = async {
+                let arrived = eventually("the call arrives", SOON, async || {
                     ensure!(backend.grpc().hanging() > 1);
                     Ok(())
-                }), if !with_deadline => arrived?,
+                });
+                arrived.await?;
+                // With a deadline, the client cancels by itself.
+                if !with_deadline {
+                    drop(cancel);
+                    return Ok(None);
+                }
+                Ok(Some(cancel))
+            };
+            let (ended, arrived) = tokio::join!(calling, arriving);
+            let _: Option<oneshot::Sender<()>> = arrived?;
+            if let Some(ended) = ended {
+                let Err(status) = ended else { bail!("{protocol}: it succeeded") };
+                let is_cancelled = matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded);
+                ensure!(with_deadline && is_cancelled, "{protocol}: {status}");
             }
             eventually("the backend's call is cancelled", SOON, async || {
                 ensure!(backend.grpc().hanging() == 0, "{protocol}: {}", backend.grpc().hanging());
@@ -138,8 +149,8 @@ async fn a_cancelled_call_is_cancelled_at_the_backend(sandbox: &Sandbox) -> Resu
 }
 
 async fn a_missing_backend_is_a_grpc_status(sandbox: &Sandbox) -> Result<()> {
-    for protocol in PROTOCOLS {
-        let Setup { client, backend, _gateway } = start(sandbox, protocol).await?;
+    for (protocol, port) in PROTOCOLS {
+        let Setup { client, backend, _gateway } = start(sandbox, protocol, port).await?;
         ensure!(client.unary("before").await? == "before", "{protocol}");
         drop(backend);
         eventually("the calls fail", SOON, async || {

@@ -109,7 +109,8 @@ const MATRIX: [(&str, [&str; 5]); 8] = [
 
 fn certificate(all: &Certificates, what: &str) -> Result<IssuedCertificate> {
     let now = OffsetDateTime::now_utc();
-    let names: &[&str] = if what.contains("another name") { &["other.example.net"] } else { &["*.gw.example"] };
+    let names: &[&str] =
+        if what.contains("another name") { &["other.example.net"] } else { &["*.gw.example"] };
     let authority = if what.starts_with("public") { &all.public } else { &all.private };
     match what {
         "self-signed" => Ok(all.self_signed.clone()),
@@ -131,7 +132,7 @@ async fn certificates_are_verified_as_each_route_says(sandbox: &Sandbox) -> Resu
         ];
         let mut feed = feed(sandbox, &all)?;
         for (row, (what, _)) in MATRIX.iter().enumerate() {
-            let port = u16::try_from(row)? + 8000;
+            let port = u16::try_from(row)? + if is_http2 { 8100 } else { 8000 };
             backends.push(TlsBackend::start(port, &certificate(&all, what)?, is_http2).await?);
             for (column, tls) in settings.iter().enumerate() {
                 let host = format!("r{row}c{column}.gw.example");
@@ -147,7 +148,8 @@ async fn certificates_are_verified_as_each_route_says(sandbox: &Sandbox) -> Resu
         for _ in 0..2 {
             for (row, (what, expected)) in MATRIX.iter().enumerate() {
                 for (column, expected) in expected.iter().enumerate() {
-                    let reply = gateway.client()?.get(&format!("r{row}c{column}.gw.example"), "/status/204").await?;
+                    let reply =
+                        gateway.client()?.get(&format!("r{row}c{column}.gw.example"), "/status/204").await?;
                     let case = format!("{} {what} with {}", protocol(is_http2), settings[column]);
                     if *expected == OK {
                         reply.expect(204).context(case)?;
@@ -167,8 +169,8 @@ async fn certificates_are_verified_as_each_route_says(sandbox: &Sandbox) -> Resu
 async fn connections_are_not_shared_between_settings(sandbox: &Sandbox) -> Result<()> {
     for is_http2 in [false, true] {
         let all = Certificates::new()?;
-        let issued = all.private.issue(&["*.gw.example"])?;
-        let backend = TlsBackend::start(8443, &issued, is_http2).await?;
+        let (issued, port) = (all.private.issue(&["*.gw.example"])?, if is_http2 { 8444 } else { 8443 });
+        let backend = TlsBackend::start(port, &issued, is_http2).await?;
         let mut feed = feed(sandbox, &all)?;
         let routes = [
             ("trusting", json!({ "insecure": true }), 204),
@@ -178,7 +180,7 @@ async fn connections_are_not_shared_between_settings(sandbox: &Sandbox) -> Resul
         ];
         for (name, tls, _) in &routes {
             let host = format!("{name}.gw.example");
-            feed.add_terminated(&host, &[overlay(1, 8443)]);
+            feed.add_terminated(&host, &[overlay(1, port)]);
             feed.set_option(&host, "backend_protocol", json!(protocol(is_http2)));
             feed.set_option(&host, "backend_tls", tls.clone());
         }
@@ -265,7 +267,8 @@ async fn health_checks_speak_the_protocol_of_the_route(sandbox: &Sandbox) -> Res
     let prior = Http2Backend::start(overlay(1, 8004), Http2Config::default()).await?;
     let plain = Backend::http(overlay(1, 8005)).await?;
     let healthy = [(8000, "https"), (8001, "https-h2"), (8004, "h2c"), (8005, "http1")];
-    let unhealthy = [(8002, "https", "has expired"), (8003, "https-h2", "has expired"), (8005, "h2c", "HTTP/2")];
+    let unhealthy =
+        [(8002, "https", "has expired"), (8003, "https-h2", "has expired"), (8005, "h2c", "HTTP/2")];
     let mut feed = feed(sandbox, &all)?;
     for kind in ["path", "tcp"] {
         let check = match kind {
@@ -276,7 +279,8 @@ async fn health_checks_speak_the_protocol_of_the_route(sandbox: &Sandbox) -> Res
         for (port, protocol) in all.chain(unhealthy.iter().map(|(port, protocol, _)| (*port, *protocol))) {
             let host = format!("{kind}-{protocol}-{port}.gw.example");
             feed.add_terminated(&host, &[overlay(1, port), overlay(2, 9)]);
-            feed.set_option(&host, "backend_protocol", json!(protocol)).set_health_check(&host, check.clone());
+            feed.set_option(&host, "backend_protocol", json!(protocol))
+                .set_health_check(&host, check.clone());
         }
     }
     let mut gateway = Gateway::start(sandbox, &all.gateway(sandbox, &mut feed)?).await?;

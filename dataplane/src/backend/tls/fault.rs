@@ -147,7 +147,11 @@ mod tests {
             (certificate(CertificateError::NotValidYet), TlsFault::NotYetValid, "tls_certificate_error"),
             (certificate(CertificateError::UnknownIssuer), TlsFault::UnknownIssuer, "tls_certificate_error"),
             (certificate(CertificateError::NotValidForName), TlsFault::WrongName, "tls_certificate_error"),
-            (certificate(CertificateError::BadEncoding), TlsFault::InvalidCertificate, "tls_certificate_error"),
+            (
+                certificate(CertificateError::BadEncoding),
+                TlsFault::InvalidCertificate,
+                "tls_certificate_error",
+            ),
             (Error::NoCertificatesPresented, TlsFault::InvalidCertificate, "tls_certificate_error"),
             (
                 Error::AlertReceived(AlertDescription::NoApplicationProtocol),

@@ -72,9 +72,7 @@ pub(super) async fn send(
             (Failure::Unsent(unsent), _) => {
                 return Err(SendError::Unsent(unsent, ProxyError::ConnectionClosed));
             }
-            (Failure::Sent(_, processed), Some(copy))
-                if attempt < MAX_ATTEMPTS && may_repeat(processed, copy.method()) =>
-            {
+            (Failure::Sent(_, processed), Some(copy)) if may_repeat(processed, copy.method(), attempt) => {
                 copy
             }
             (Failure::Sent(error, _), _) => return Err(SendError::Sent(error)),
@@ -148,18 +146,17 @@ fn classify(error: &h2::Error) -> Failure {
         Some(_) if error.is_library() => {
             Failure::Sent(ProxyError::InvalidResponse(error.to_string().into()), Processed::Yes)
         }
-        Some(reason) if error.is_reset() => {
-            Failure::Sent(ProxyError::StreamReset(reason), Processed::Yes)
-        }
+        Some(reason) if error.is_reset() => Failure::Sent(ProxyError::StreamReset(reason), Processed::Yes),
         _ => Failure::Sent(ProxyError::ConnectionClosed, Processed::Unknown),
     }
 }
 
-/// Returns whether a request without content may be sent again.
-fn may_repeat(processed: Processed, method: &Method) -> bool {
+/// Returns whether a request without content may be sent again after this attempt. If it may be the reason why the
+/// connection ended, it is sent once more at most.
+fn may_repeat(processed: Processed, method: &Method, attempt: usize) -> bool {
     match processed {
-        Processed::No => true,
-        Processed::Unknown => method.is_idempotent(),
+        Processed::No => attempt < MAX_ATTEMPTS,
+        Processed::Unknown => attempt == 1 && method.is_idempotent(),
         Processed::Yes => false,
     }
 }
@@ -172,7 +169,12 @@ async fn permit(
 ) -> Result<StreamPermit<RequestBody>, DialError> {
     let group = worker.pool.http2().group(backend.address(), route).ok_or(DialError::NoHttp2)?;
     let deadline = Instant::now() + worker.limits.connect_timeout;
-    group.permit(deadline, async || open(worker, backend, group.transport()).await).await
+    let permit = group.permit(deadline, async || open(worker, backend, group.transport()).await).await;
+    permit.inspect_err(|error| {
+        if *error == DialError::Busy {
+            worker.metrics.count_backend_failure(error.proxy_error());
+        }
+    })
 }
 
 /// Opens a connection, and reports its success or failure.
@@ -247,7 +249,10 @@ mod tests {
                 .body(RequestBody::Empty)
                 .unwrap();
             to_http2(&mut request, Scheme::HTTPS).unwrap();
-            assert_eq!((request.uri().to_string(), request.version()), (expected.to_owned(), Version::HTTP_2));
+            assert_eq!(
+                (request.uri().to_string(), request.version()),
+                (expected.to_owned(), Version::HTTP_2)
+            );
             let names: Vec<&str> = request.headers().keys().map(http::HeaderName::as_str).collect();
             assert_eq!(names, ["te"]);
             let again = copy_of(&request);
@@ -261,11 +266,9 @@ mod tests {
 
     #[test]
     fn only_what_was_not_processed_is_repeated() {
-        for (processed, get, post) in [
-            (Processed::No, true, true),
-            (Processed::Unknown, true, false),
-            (Processed::Yes, false, false),
-        ] {
+        for (processed, get, post) in
+            [(Processed::No, true, true), (Processed::Unknown, true, false), (Processed::Yes, false, false)]
+        {
             assert_eq!(may_repeat(processed, &Method::GET), get, "{processed:?}");
             assert_eq!(may_repeat(processed, &Method::POST), post, "{processed:?}");
         }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thiserror::Error;
+use webgateway_proto::model::RouteOptionsPatch;
 use webgateway_proto::model::options::backend_tls::MAX_CA_BYTES;
 use webgateway_proto::model::options::{BackendProtocol, BackendTls, InvalidBackendTlsError};
-use webgateway_proto::model::RouteOptionsPatch;
 
 use super::enum_parser;
 use super::error::OptionError;
@@ -49,12 +49,14 @@ impl BackendFlags {
     }
 
     fn tls(&self) -> Result<Option<BackendTls>, OptionError> {
-        let Self { backend_tls_server_name: name, backend_tls_ca: ca, backend_tls_insecure: insecure, .. } =
-            self;
+        let Self {
+            backend_tls_server_name: name, backend_tls_ca: ca, backend_tls_insecure: insecure, ..
+        } = self;
         if name.is_none() && ca.is_none() && !insecure {
             return Ok(None);
         }
-        let read = |path: &PathBuf| read_ca(path).map_err(|error| OptionError::new("--backend-tls-ca", &error));
+        let read =
+            |path: &PathBuf| read_ca(path).map_err(|error| OptionError::new("--backend-tls-ca", &error));
         let ca = ca.as_ref().map(read).transpose()?;
         let tls = BackendTls::new(name.as_deref(), ca.as_deref(), *insecure);
         tls.map(Some).map_err(|error| OptionError::new(flag_of(&error), &error))

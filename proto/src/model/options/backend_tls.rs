@@ -191,7 +191,10 @@ mod tests {
             (json!({}), "public CAs"),
             (json!({ "server_name": "a.example" }), "public CAs, server name a.example"),
             (json!({ "server_name": "backend" }), "public CAs, server name backend"),
-            (json!({ "server_name": "400::1", "insecure": true }), "certificate not verified, server name 400::1"),
+            (
+                json!({ "server_name": "400::1", "insecure": true }),
+                "certificate not verified, server name 400::1",
+            ),
             (json!({ "ca": pem }), "own CAs (1)"),
         ] {
             let tls = read(value.clone()).unwrap();

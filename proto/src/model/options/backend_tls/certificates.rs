@@ -37,7 +37,9 @@ pub enum InvalidCaError {
     #[error("has no certificate: give one or more that begin with `-----BEGIN CERTIFICATE-----`")]
     Empty,
     /// There are too many certificates.
-    #[error("has more than {MAX_CA_CERTIFICATES} certificates: give only those of the CAs that issue the backends'")]
+    #[error(
+        "has more than {MAX_CA_CERTIFICATES} certificates: give only those of the CAs that issue the backends'"
+    )]
     TooMany,
     /// A section of the PEM is malformed.
     #[error("is not valid PEM: {0}")]
@@ -62,9 +64,8 @@ impl CaCertificates {
         let mut certificates: Vec<CertificateDer<'static>> = Vec::new();
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
             let certificate = certificate_of(section)?;
-            anchor_from_trusted_cert(&certificate).map_err(|error| {
-                InvalidCaError::Certificate(certificates.len() + 1, error.to_string())
-            })?;
+            anchor_from_trusted_cert(&certificate)
+                .map_err(|error| InvalidCaError::Certificate(certificates.len() + 1, error.to_string()))?;
             if !certificates.contains(&certificate) {
                 certificates.push(certificate);
             }
@@ -171,7 +172,8 @@ pub(super) mod tests {
     #[test]
     fn anything_else_is_rejected_with_the_reason() {
         let begin = "-----BEGIN CERTIFICATE-----\n";
-        let section = |kind: &str, base64: &str| format!("-----BEGIN {kind}-----\n{base64}\n-----END {kind}-----\n");
+        let section =
+            |kind: &str, base64: &str| format!("-----BEGIN {kind}-----\n{base64}\n-----END {kind}-----\n");
         let cut = &PEM[..PEM.len() / 2];
         let padded = format!("{}{PEM}", "x".repeat(MAX_CA_BYTES));
         for (text, reason) in [
