@@ -86,7 +86,7 @@ async fn every_kind_of_call_works(sandbox: &Sandbox) -> Result<()> {
 /// Each message is sent only after the previous one has come back.
 async fn both_directions_stream_at_once(sandbox: &Sandbox) -> Result<()> {
     for (protocol, port) in PROTOCOLS {
-        let Setup { client, _gateway, .. } = start(sandbox, protocol, port).await?;
+        let Setup { client, _gateway, backend: _backend } = start(sandbox, protocol, port).await?;
         let (sender, mut messages) = client.chat().await?;
         for round in 0..200 {
             let size = if round % 50 == 0 { 1_000_000 } else { round };
@@ -125,7 +125,7 @@ async fn a_cancelled_call_is_cancelled_at_the_backend(sandbox: &Sandbox) -> Resu
                 // With a deadline, the client cancels by itself.
                 if !with_deadline {
                     drop(cancel);
-                    return Ok(None);
+                    return Ok::<_, anyhow::Error>(None);
                 }
                 Ok(Some(cancel))
             };

@@ -266,11 +266,13 @@ mod tests {
 
     #[test]
     fn only_what_was_not_processed_is_repeated() {
-        for (processed, get, post) in
-            [(Processed::No, true, true), (Processed::Unknown, true, false), (Processed::Yes, false, false)]
-        {
-            assert_eq!(may_repeat(processed, &Method::GET), get, "{processed:?}");
-            assert_eq!(may_repeat(processed, &Method::POST), post, "{processed:?}");
+        for (processed, get, post) in [
+            (Processed::No, [true, true, false], [true, true, false]),
+            (Processed::Unknown, [true, false, false], [false; 3]),
+            (Processed::Yes, [false; 3], [false; 3]),
+        ] {
+            let repeated = |method: &Method| [1, 2, 3].map(|attempt| may_repeat(processed, method, attempt));
+            assert_eq!((repeated(&Method::GET), repeated(&Method::POST)), (get, post), "{processed:?}");
         }
     }
 }
