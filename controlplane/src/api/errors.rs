@@ -194,13 +194,13 @@ fn backends_error(invalid: &InvalidBackendsError) -> ErrorBuilder {
         InvalidBackendsError::Backend(_) => ErrorKind::InvalidBackend,
     };
     let builder = ErrorBuilder::new(kind).field("backends");
-    match invalid {
-        InvalidBackendsError::Backend(InvalidBackendError::Prohibited(..)) => builder.hint(
+    if let InvalidBackendsError::Backend(InvalidBackendError::Prohibited(..)) = invalid {
+        return builder.hint(
             "a backend is an address on the overlay network: on the machine that serves, \
              `mycelium inspect --json` prints it",
-        ),
-        _ => builder,
+        );
     }
+    builder
 }
 
 fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {

@@ -211,6 +211,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "tunnel",
             "tls::early_data",
             "tls",
+            "http::stalled",
             "http::backlog",
             "http::timer",
             "http::exchange",
