@@ -29,6 +29,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "settings::reference",
             "settings",
             "log::queue",
+            "log::journal",
             "log",
             "notify",
             "bind",
