@@ -22,10 +22,10 @@ use super::dial::DialError;
 use crate::config::Limits;
 
 /// The maximum number of concurrent streams on a connection, even if the backend allows more.
-pub(super) const MAX_STREAMS: usize = 128;
+const MAX_STREAMS: usize = 128;
 /// The flow-control window of a stream, in bytes: the maximum that a client which does not read can leave in the
 /// worker's memory, besides its backlog.
-const STREAM_WINDOW: u32 = 256 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// The flow-control window of a connection, in bytes: the sum of those of its streams, so that responses which are not
 /// read do not delay the others.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::http2::StreamPermit;
+use super::http2::{STREAM_WINDOW, StreamPermit};
 use super::pool::{BackendConnection, Pool};
 use super::stream::StreamControl;
 
@@ -47,6 +47,15 @@ where
         match self {
             Self::Connection(lease) => Some(&lease.connection.control),
             Self::Stream(_) => None,
+        }
+    }
+
+    /// Returns the number of bytes of a response that may be in memory although nothing reads them.
+    pub(crate) fn unread(&self) -> usize {
+        match self {
+            // The connection is not read either.
+            Self::Connection(_) => 0,
+            Self::Stream(_) => STREAM_WINDOW as usize,
         }
     }
 
