@@ -1,8 +1,14 @@
 //! The policies of a terminated route: its options that decide about a request before it is forwarded.
 
+pub(crate) mod headers;
+pub(crate) mod paths;
+
+use http::Response;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::RouteOptions;
 
 use crate::context::ConnectionContext;
+use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 
 /// Decides whether a request may be forwarded.
@@ -16,4 +22,26 @@ pub(crate) fn admit(connection: &ConnectionContext, route: &FeedRoute) -> Result
         return Err(ProxyError::Denied);
     }
     Ok(())
+}
+
+/// Returns a response of the gateway itself, such as a redirect, with the fields that these options add.
+pub(crate) fn own_response(
+    options: &RouteOptions,
+    mut response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    headers::change_own(options.headers.response(), response.headers_mut());
+    response
+}
+
+/// Returns the response to a request for `route`, with the fields that its options require.
+pub(crate) fn finish(
+    route: Option<&FeedRoute>,
+    answered: Result<Response<ResponseBody>, ProxyError>,
+) -> Response<ResponseBody> {
+    let Some(options) = route.map(|route| &route.destination.options) else {
+        return answered.unwrap_or_else(|error| error.response());
+    };
+    let mut response = answered.unwrap_or_else(|error| own_response(options, error.response()));
+    headers::set_hsts(options, response.headers_mut());
+    response
 }

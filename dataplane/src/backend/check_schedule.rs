@@ -201,10 +201,10 @@ impl CheckSchedule {
 /// Returns the targets of the configured checks of a route.
 fn check_targets(route: &FeedRoute) -> impl Iterator<Item = CheckTarget> {
     let check = route.destination.options.health.clone().map(Arc::new);
-    let backends = route.destination.backends.as_slice().iter();
-    backends.filter_map(move |backend| {
-        Some(CheckTarget { backend: *backend, check: Some(Arc::clone(check.as_ref()?)) })
-    })
+    route
+        .destination
+        .all_backends()
+        .filter_map(move |backend| Some(CheckTarget { backend, check: Some(Arc::clone(check.as_ref()?)) }))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::mpsc;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::Backend;
+use webgateway_proto::model::{Backend, Backends};
 
 use super::balance::{RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
@@ -80,13 +80,16 @@ impl Connector {
         }
     }
 
-    /// Returns the backends of a route to try, at most two, in order. If all are unhealthy, all are candidates.
-    pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
-        let destination = &route.destination;
-        let backends = destination.backends.as_slice();
-        let index = self.round_robin.next(route.id, destination.options.balance, backends.len());
+    /// Returns those of a route's `backends` to try, at most two, in order. If all are unhealthy, all are candidates.
+    pub(crate) fn candidates(
+        &self,
+        route: &FeedRoute,
+        backends: &Backends,
+    ) -> impl Iterator<Item = Backend> + use<> {
+        let (options, backends) = (&route.destination.options, backends.as_slice());
+        let index = self.round_robin.next(route.id, options.balance, backends);
         let mut unhealthy = self.unhealthy.borrow_mut();
-        let (unhealthy, check) = (unhealthy.load(), destination.options.health.as_ref());
+        let (unhealthy, check) = (unhealthy.load(), options.health.as_ref());
         candidates(backends, index, |backend| !unhealthy.contains(backend, check)).into_iter().flatten()
     }
 
@@ -113,7 +116,7 @@ impl Connector {
     pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
         // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
-        for backend in self.candidates(route) {
+        for backend in self.candidates(route, &route.destination.backends) {
             match self.dial(backend).await {
                 Ok(stream) => return Ok(stream),
                 Err(failed) => error = failed,
@@ -180,8 +183,9 @@ mod tests {
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
         let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
         let (connector, _observed) = connector(&unhealthy);
+        let own = &route.destination.backends;
         let firsts =
-            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route).next()).collect() };
+            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route, own).next()).collect() };
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);

@@ -2,6 +2,9 @@
 
 mod access;
 mod error;
+mod headers;
+mod hsts;
+mod paths;
 
 use std::time::Duration;
 
@@ -41,6 +44,12 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
     #[command(flatten)]
+    paths: paths::PathFlags,
+    #[command(flatten)]
+    headers: headers::HeaderFlags,
+    #[command(flatten)]
+    hsts: hsts::HstsFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
 }
 
@@ -65,8 +74,21 @@ impl RouteOptionFlags {
             host_header: self.host_header.into(),
             ..RouteOptionsPatch::default()
         };
+        self.paths.add_to(&mut patch)?;
+        self.headers.add_to(&mut patch)?;
+        self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
         Ok(patch)
+    }
+
+    /// Iterates over the words of options that may be backends.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
+        self.paths.backends()
+    }
+
+    /// Replaces the backends in options for which `replacement` returns another spelling.
+    pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        self.paths.replace_backends(replacement);
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

@@ -223,6 +223,8 @@ pub(crate) const CRATES: &[Layers] = &[
             "http::websocket",
             "http",
             "context",
+            "policy::headers",
+            "policy::paths",
             "policy",
             "proxy::span",
             "proxy::upgrade",
