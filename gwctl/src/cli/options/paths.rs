@@ -58,8 +58,8 @@ fn words(rule: &str) -> (&str, impl Iterator<Item = &str>) {
 fn rule_error(rule: &str, error: InvalidPathRuleError) -> OptionError {
     let hint = match &error {
         InvalidPathRuleError::Backends(InvalidBackendsError::Backend(
-            InvalidBackendError::NoPort(_)
-            | InvalidBackendError::NoPortBracketed(_)
+            InvalidBackendError::NoPort(..)
+            | InvalidBackendError::NoBrackets(..)
             | InvalidBackendError::Malformed(_),
         )) => Some(
             "write an IP address, such as --paths '/api=[54f:1::2]:8080'; host names are not resolved, but self:8080 \
@@ -94,7 +94,12 @@ mod tests {
     #[test]
     fn an_error_names_the_rule() {
         for (rule, message, has_hint) in [
-            ("/api=[400::2]", "path rule `/api=[400::2]`: `[400::2]` has no port: write [400::2]:8080", true),
+            (
+                "/api=[400::2]",
+                "path rule `/api=[400::2]`: `[400::2]` has no port: write, for example, [400::2]:8080",
+                true,
+            ),
+            ("/api=400::2:80", "needs brackets around the IPv6 address: write [400::2]:80", true),
             ("/api=example.org:80", "`example.org:80` is not an address and a port", true),
             ("/api=http://[400::2]:80", "or a redirect with its status", false),
             ("api=[400::2]:80", "path rule `api=[400::2]:80`: `api` is not a path", false),
