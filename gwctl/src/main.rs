@@ -12,6 +12,7 @@ mod import;
 mod manifest;
 mod mycelium;
 mod output;
+mod password;
 mod plan;
 mod printable;
 mod profiles;

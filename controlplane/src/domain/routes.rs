@@ -1,7 +1,7 @@
 //! Changes of routes. Callers can see and change only their own routes; the admin can see and change all.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::audit::action;
@@ -100,9 +100,19 @@ impl Domain {
 
     fn admit_backends(&self, texts: &[String]) -> Result<Backends, DomainError> {
         let backends = Backends::parse(texts, &self.allowed_backends)?;
-        match self.listeners.first_among(&backends) {
+        match self.listeners.first_among(backends.as_slice().iter().copied()) {
             Some(own) => Err(DomainError::OwnListener(own)),
             None => Ok(backends),
+        }
+    }
+
+    /// Checks the addresses that options connect to, as those of backends.
+    fn admit_options(&self, options: &RouteOptions) -> Result<(), DomainError> {
+        let refused = |error| DomainError::OptionBackend("auth", error);
+        options.check_backends(&self.allowed_backends).map_err(refused)?;
+        match self.listeners.first_among(options.backends()) {
+            Some(own) => Err(DomainError::OptionListener("auth", own)),
+            None => Ok(()),
         }
     }
 
@@ -129,6 +139,7 @@ impl Domain {
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
         let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
         let backends = self.admit_backends(&backends)?;
+        self.admit_options(&options)?;
         let destination = Destination::new(mode, backends, options)?;
         let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
@@ -154,6 +165,7 @@ impl Domain {
     ) -> Result<RouteStatus, DomainError> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
+        self.admit_options(&RouteOptions::default().patched(command.options.clone()))?;
         let change = RouteUpdate { host, backends: backends.transpose()?, command };
         let (by, context, dry_run) = (caller.clone(), self.route_context(), change.command.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &context);
@@ -324,7 +336,7 @@ struct RouteSnapshot<'a> {
     mode: Mode,
     backends: &'a [Backend],
     #[serde(flatten)]
-    options: &'a RouteOptions,
+    options: Value,
     version: u64,
 }
 
@@ -335,7 +347,7 @@ fn audit_text(route: &Route) -> String {
         host: &route.host,
         mode: *mode,
         backends: backends.as_slice(),
-        options,
+        options: options.to_audit(),
         version: route.version,
     };
     json!(snapshot).to_string()

@@ -125,9 +125,19 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
         }
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
+            let limit = route.destination.options.rate_limit;
+            let counted = limit.map(|limit| worker.rate_limits.admit(route.id, accepted.peer.ip(), &limit));
+            let Ok(counted) = counted.transpose() else {
+                return ConnectionAction::Refuse(
+                    accepted,
+                    HelloError::new(Refusal::RateLimited, &ACCESS_DENIED),
+                );
+            };
             let membership = worker.connections.enter(Some(route.id));
             let AcceptedConnection { open, stream: client, .. } = accepted;
-            ConnectionAction::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
+            let counted = counted.flatten();
+            let hello = hello.raw;
+            ConnectionAction::PassThrough(Passthrough { client, hello, route, membership, open, counted })
         }
         (_, Err(refusal)) => ConnectionAction::Refuse(accepted, refusal),
         (SplitAction::Refuse(reason), _) => {

@@ -23,7 +23,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
-use crate::policy;
+use crate::policy::{self, Authentication, PendingRequest};
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS the gateway terminates.
@@ -117,9 +117,21 @@ async fn respond(
         }
         Upstream::Route(route) => route,
     };
-    policy::admit(context, &route)?;
     let authority = &target.authority_value()?;
-    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
+    let forwarded =
+        Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false, changes: &[] };
+    let pending = PendingRequest {
+        connection: context,
+        route: &route,
+        request: &request,
+        forwarded: &forwarded,
+        exchange,
+    };
+    let changes = match policy::admit(pending).await? {
+        Authentication::Accepted(changes) => changes,
+        Authentication::Answered(response) => return Ok(*response),
+    };
+    let forwarded = Forwarded { changes: &changes, ..forwarded };
     proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await
 }
 

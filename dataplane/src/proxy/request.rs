@@ -48,7 +48,8 @@ pub(crate) async fn proxy_request(
     forwarded.upgrade = headers::is_websocket_upgrade(&request);
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     let output = trailer_output(&request, connection);
-    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
+    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend)
+        .excluding(forwarded.changes.iter().map(|(name, _)| name));
     headers::to_backend(request.headers_mut(), forwarded);
     let mut forwarding = std::pin::pin!(forward(worker, route, outgoing(request, exchange, rules), exchange));
     let response = match exchange.membership() {
@@ -111,6 +112,7 @@ fn upgrade_connection(
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
+        kept: exchange.take_kept(),
         open: Rc::clone(&connection.open),
     };
     spawn_tunnel(Rc::clone(&connection.worker), upgrade);

@@ -141,9 +141,9 @@ impl ArgError {
             Self::PassthroughSubdomain => Some("give -f HOST instead of -s, or omit -t"),
             Self::Option(error) => error.hint,
             Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
-            Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
-                Some("omit this option or -t")
-            }
+            Self::UnsuitableOption(
+                UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate,
+            ) => Some("omit this option or -t"),
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
             Self::Reason(_)
             | Self::For

@@ -1,7 +1,10 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod auth;
 mod error;
+mod maintenance;
+mod rate_limit;
 
 use std::time::Duration;
 
@@ -42,6 +45,12 @@ pub(crate) struct RouteOptionFlags {
     host_header: Option<HostHeader>,
     #[command(flatten)]
     access: access::AccessFlags,
+    #[command(flatten)]
+    maintenance: maintenance::MaintenanceFlags,
+    #[command(flatten)]
+    rate_limit: rate_limit::RateLimitFlags,
+    #[command(flatten)]
+    auth: auth::AuthFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -66,6 +75,9 @@ impl RouteOptionFlags {
             ..RouteOptionsPatch::default()
         };
         self.access.add_to(&mut patch)?;
+        self.maintenance.add_to(&mut patch)?;
+        self.rate_limit.add_to(&mut patch)?;
+        self.auth.add_to(&mut patch)?;
         Ok(patch)
     }
 

@@ -43,7 +43,11 @@ mod remote_nodes;
 mod responses;
 mod restored_backup;
 mod route_access;
+mod route_basic_auth;
 mod route_changes;
+mod route_forward_auth;
+mod route_maintenance;
+mod route_rate_limit;
 mod route_removal;
 mod setup;
 mod shared_state;
@@ -93,6 +97,10 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_clients::scenarios(),
         slow_api_clients::scenarios(),
         route_access::scenarios(),
+        route_rate_limit::scenarios(),
+        route_maintenance::scenarios(),
+        route_basic_auth::scenarios(),
+        route_forward_auth::scenarios(),
         route_changes::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),

@@ -10,7 +10,8 @@ use crate::feed::resource::{
 };
 use crate::feed::wire;
 use crate::model::{
-    Backends, Certificate, CertificateId, Destination, Host, InvalidCertificateError, InvalidHostError, Mode,
+    Backends, Certificate, CertificateId, Destination, Host, InvalidBackendsError, InvalidCertificateError,
+    InvalidHostError, Mode,
     Prefixes, RouteId,
 };
 
@@ -45,6 +46,7 @@ fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, Inval
     };
     let backends = Backends::parse(&route.backends, allowed)?;
     let options = options::read(&route)?;
+    options.check_backends(allowed).map_err(InvalidBackendsError::from)?;
     Ok(FeedRoute {
         id: RouteId::from_bytes(id),
         host: Host::parse(&route.host)?,
