@@ -84,6 +84,7 @@ fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
 fn uses_profile(command: &Command) -> bool {
     match command {
         Command::Keys(_)
+        | Command::HashPassword
         | Command::Import(_)
         | Command::Login
         | Command::Completions(_)

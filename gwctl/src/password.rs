@@ -173,7 +173,9 @@ mod tests {
             assert!(matches!(source.hash_next("carol"), Err(PasswordError::Invalid)));
         }
         assert!(source.hash_next("dave").is_ok());
-        assert!(matches!(source.hash_next("erin"), Err(PasswordError::Missing { user, .. }) if user == "erin"));
+        assert!(
+            matches!(source.hash_next("erin"), Err(PasswordError::Missing { user, .. }) if user == "erin")
+        );
     }
 
     #[test]

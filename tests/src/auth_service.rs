@@ -59,11 +59,8 @@ impl AuthService {
                 let asked = Arc::clone(&asked);
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (head, _) = request.into_parts();
-                    let question = Question {
-                        method: head.method,
-                        target: head.uri.to_string(),
-                        headers: head.headers,
-                    };
+                    let question =
+                        Question { method: head.method, target: head.uri.to_string(), headers: head.headers };
                     asked.lock().unwrap_or_else(PoisonError::into_inner).push(question.clone());
                     answer(question)
                 });

@@ -3,9 +3,9 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
-    Backend, Host, InvalidBackendError, InvalidBackendsError, InvalidHostError, InvalidKeyIdError, InvalidNodeNameError,
-    InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId, NodeName, RouteId, Suspension,
-    UnsuitableOptionError,
+    Backend, Host, InvalidBackendError, InvalidBackendsError, InvalidHostError, InvalidKeyIdError,
+    InvalidNodeNameError, InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId,
+    NodeName, RouteId, Suspension, UnsuitableOptionError,
 };
 
 use crate::clock::rfc3339;

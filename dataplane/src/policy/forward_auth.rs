@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::options::ForwardAuth;
-use webgateway_proto::model::{Backends, Destination, Prefixes};
+use webgateway_proto::model::{Backends, Destination, Prefixes, RouteId};
 
 use super::PendingRequest;
 use super::auth::Authentication;
@@ -108,7 +108,9 @@ async fn ask(
     // The prefixes were checked when the route was received.
     let any = Prefixes::new(vec![auth.backend().address().ip().into()]);
     let Ok(backends) = Backends::new(vec![auth.backend()], &any) else { return Err(ProxyError::UnknownHost) };
-    let service = FeedRoute { destination: Destination::from(backends), ..FeedRoute::clone(route) };
+    // The id is not the route's, whose backends are used in turn.
+    let (id, host) = (RouteId::from_bytes([0; 16]), route.host.clone());
+    let service = FeedRoute { id, host, destination: Destination::from(backends) };
     let BackendResponse { response, lease, .. } = forward(worker, &service, question, exchange).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnexpectedUpgrade);
@@ -146,9 +148,10 @@ async fn read(mut body: Incoming) -> Result<Bytes, ProxyError> {
 /// Returns the changes of the client's request: it has only those of the listed fields that the service sent.
 fn changes(auth: &ForwardAuth, response: &HeaderMap) -> Vec<FieldChange> {
     let removed = auth.headers().iter().cloned().chain([REMOTE_USER]).map(|name| (name, None));
-    let added = auth.headers().iter().flat_map(|name| {
-        response.get_all(name).iter().map(|value| (name.clone(), Some(value.clone())))
-    });
+    let added = auth
+        .headers()
+        .iter()
+        .flat_map(|name| response.get_all(name).iter().map(|value| (name.clone(), Some(value.clone()))));
     removed.chain(added).collect()
 }
 

@@ -313,7 +313,8 @@ mod tests {
 
     #[test]
     fn bcrypt_takes_a_password_of_any_length() {
-        let PasswordScheme::Bcrypt { cost, salt, .. } = PasswordHash::parse(HASHES[2].1).unwrap().scheme().clone()
+        let PasswordScheme::Bcrypt { cost, salt, .. } =
+            PasswordHash::parse(HASHES[2].1).unwrap().scheme().clone()
         else {
             panic!("not bcrypt");
         };
@@ -403,10 +404,8 @@ mod tests {
             assert!(matches!(next, Err(SignInError::TooManyFailures(_))), "{next:?}");
             let known = verify(sign_in("bob", b"U*U", &hash)).await;
             assert_eq!(known, Ok(()), "a remembered password is not affected");
-            let elsewhere = SignIn {
-                client: "198.51.100.1".parse().unwrap(),
-                ..sign_in("alice", b"U*U", &hash)
-            };
+            let elsewhere =
+                SignIn { client: "198.51.100.1".parse().unwrap(), ..sign_in("alice", b"U*U", &hash) };
             assert_eq!(verify(elsewhere).await, Ok(()));
         });
     }

@@ -337,7 +337,8 @@ mod tests {
     fn a_count_that_is_over_takes_no_memory() {
         let limits = Arc::new(RateLimits::default());
         let limit = RateLimit::new(None, None, Some(2)).unwrap();
-        let open: Vec<_> = (0..=255).map(|n| limits.admit(route(n), "::1".parse().unwrap(), &limit)).collect();
+        let open: Vec<_> =
+            (0..=255).map(|n| limits.admit(route(n), "::1".parse().unwrap(), &limit)).collect();
         drop(open);
         assert!(limits.shards.iter().all(|shard| shard.lock().unwrap().cells.is_empty()));
     }

@@ -36,7 +36,8 @@ const IPV4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
 /// The hash of `U*U`, by bcrypt's test vectors.
 const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 /// The hash of `password`, by the test vectors of the reference implementation of argon2.
-const ARGON2ID: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+const ARGON2ID: &str =
+    "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
 /// The Authorization fields of alice with the passwords `U*U` and `password`.
 const ALICE_BCRYPT: &str = "Basic YWxpY2U6VSpV";
 const ALICE_ARGON2ID: &str = "Basic YWxpY2U6cGFzc3dvcmQ=";
@@ -73,7 +74,8 @@ async fn curl_signs_in(sandbox: &Sandbox) -> Result<()> {
     let users = json!({"alice": ARGON2ID, "bob": BCRYPT});
     let (setup, _backend) = protected(sandbox, users).await?;
     let root = sandbox.write("root.pem", setup.authority.root())?;
-    for protocol in ["--http1.1", "--http2"] {
+    // Each has a network of its own, as failures are limited.
+    for protocol in [["--http1.1", "--interface", "127.0.1.1"], ["--http2", "--interface", "127.0.2.1"]] {
         for (user, status) in [
             ("alice:password", "200"),
             ("bob:U*U", "200"),
@@ -84,21 +86,21 @@ async fn curl_signs_in(sandbox: &Sandbox) -> Result<()> {
             ("carol:password", "401"),
             (":", "401"),
         ] {
-            let got = curl(protocol, &["-u", user], &root).await?;
-            ensure!(got == status, "{protocol} {user}: {got}");
+            let got = curl(&[&protocol[..], &["-u", user]].concat(), &root).await?;
+            ensure!(got == status, "{protocol:?} {user}: {got}");
         }
-        let got = curl(protocol, &[], &root).await?;
-        ensure!(got == "401", "{protocol} without credentials: {got}");
+        let got = curl(&protocol, &root).await?;
+        ensure!(got == "401", "{protocol:?} without credentials: {got}");
     }
     Ok(())
 }
 
 /// Returns the status that curl gets, and its errors.
-async fn curl(protocol: &str, more: &[&str], root: &Path) -> Result<String> {
+async fn curl(more: &[&str], root: &Path) -> Result<String> {
     let root = root.to_str().context("a path that is text")?;
-    let to = format!("{HOST}:443:[::1]:443");
+    let to = format!("{HOST}:443:127.0.0.1:443");
     let url = format!("https://{HOST}/private");
-    let args = ["-sS", protocol, "-o", "/dev/null", "-w", "%{http_code}", "--cacert", root, "--connect-to", &to, &url];
+    let args = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", root, "--connect-to", &to, &url];
     let args: Vec<String> = args.iter().chain(more).map(|arg| (*arg).to_owned()).collect();
     let output = process::run("curl", &args, &[]).await?;
     Ok(format!("{}{}", output.stdout, output.stderr))
@@ -152,7 +154,11 @@ async fn a_changed_password_takes_effect_at_once(sandbox: &Sandbox) -> Result<()
         send(ALICE_BCRYPT).await?.expect(200)?;
     }
     setup.change(|file| {
-        file.set_option(HOST, "auth", json!({"basic": {"realm": "The office", "users": {"alice": ARGON2ID}}}));
+        file.set_option(
+            HOST,
+            "auth",
+            json!({"basic": {"realm": "The office", "users": {"alice": ARGON2ID}}}),
+        );
     })?;
     eventually("the new password applies", SOON, async || {
         get(&client, &[("authorization", ALICE_ARGON2ID)]).await?.expect(200).map(drop)
@@ -163,7 +169,8 @@ async fn a_changed_password_takes_effect_at_once(sandbox: &Sandbox) -> Result<()
     setup.change(|file| {
         file.set_option(HOST, "auth", json!({"basic": {"users": {"bob": ARGON2ID}}}));
     })?;
-    eventually("the user is removed", SOON, async || send(ALICE_ARGON2ID).await?.expect(401).map(drop)).await?;
+    eventually("the user is removed", SOON, async || send(ALICE_ARGON2ID).await?.expect(401).map(drop))
+        .await?;
     let reply = get(&client, &[]).await?.expect(401)?;
     let realm = format!("Basic realm=\"{HOST}\", charset=\"UTF-8\"");
     ensure!(reply.header("www-authenticate") == realm, "{reply:?}");
@@ -214,14 +221,18 @@ async fn gwctl_hashes_passwords_and_shows_no_hash_in_the_audit_log(sandbox: &San
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let passwords = sandbox.write("passwords", "password\nU*U\n")?;
     let file = passwords.to_str().context("a path that is text")?;
-    let flags = format!("-s app -b [400::1]:8080 --auth-basic alice --auth-basic bob --auth-basic-password {file}");
+    let flags =
+        format!("-s app -b [400::1]:8080 --auth-basic alice --auth-basic bob --auth-basic-password {file}");
     let id = setup.alice.create_route(&flags).await?;
     let client = setup.client()?;
     let sign_in = async |name: &str, password: &str| {
         let field = format!("Basic {}", base64(&format!("{name}:{password}")));
         get(&client, &[("authorization", &field)]).await
     };
-    eventually("the route is served", SOON, async || sign_in("alice", "password").await?.expect(200).map(drop)).await?;
+    eventually("the route is served", SOON, async || {
+        sign_in("alice", "password").await?.expect(200).map(drop)
+    })
+    .await?;
     sign_in("bob", "U*U").await?.expect(200)?;
     sign_in("bob", "password").await?.expect(401)?;
     let shown = setup.alice.json(["routes", "get", "-r", &id]).await?;
@@ -231,10 +242,13 @@ async fn gwctl_hashes_passwords_and_shows_no_hash_in_the_audit_log(sandbox: &San
     ensure!(text.contains("alice, bob") && !text.contains("$argon2id"), "{text}");
 
     let users = [format!("carol:{hash}"), format!("dave:{BCRYPT}")];
-    let args = ["routes", "update", "-r", &id, "--auth-basic-hash", &users[0], "--auth-basic-hash", &users[1]];
+    let args =
+        ["routes", "update", "-r", &id, "--auth-basic-hash", &users[0], "--auth-basic-hash", &users[1]];
     setup.alice.json(args).await?;
-    eventually("the users are replaced", SOON, async || sign_in("carol", "password").await?.expect(200).map(drop))
-        .await?;
+    eventually("the users are replaced", SOON, async || {
+        sign_in("carol", "password").await?.expect(200).map(drop)
+    })
+    .await?;
     sign_in("dave", "U*U").await?.expect(200)?;
     sign_in("alice", "password").await?.expect(401)?;
     let audit = setup.admin.gwctl(["audit", "list", "-o", "json"]).await?.stdout;

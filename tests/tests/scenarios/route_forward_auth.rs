@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use http::Method;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -131,9 +131,15 @@ async fn any_other_response_goes_to_the_client(sandbox: &Sandbox) -> Result<()> 
         let client = if is_h2 { setup.client()?.h2() } else { setup.client()? };
         let login = send(&client, Method::POST, "/login/x?y=1", &[]).await?.expect(302)?;
         ensure!(login.header("location") == "https://login.example/?rd=/login/x?y=1", "{login:?}");
-        ensure!(login.header("set-cookie") == "state=1; HttpOnly" && login.text() == "to the login", "{login:?}");
+        ensure!(
+            login.header("set-cookie") == "state=1; HttpOnly" && login.text() == "to the login",
+            "{login:?}"
+        );
         let denied = send(&client, Method::GET, "/deny", &[]).await?.expect(401)?;
-        ensure!(denied.header("www-authenticate") == "Bearer" && denied.text() == "who are you?", "{denied:?}");
+        ensure!(
+            denied.header("www-authenticate") == "Bearer" && denied.text() == "who are you?",
+            "{denied:?}"
+        );
         let head = send(&client, Method::HEAD, "/deny", &[]).await?.expect(401)?;
         ensure!(head.text().is_empty() && head.header("content-length") == "12", "{head:?}");
     }
@@ -162,21 +168,35 @@ async fn without_a_response_nobody_gets_in(sandbox: &Sandbox) -> Result<()> {
     drop(service);
     eventually("the service is down", SOON, async || fails("/", 502, "connection_refused").await).await?;
     let raw = |bytes: &str| RawBehaviour::Respond(bytes.as_bytes().to_vec());
-    for (behaviour, status, error) in [
+    for (port, (behaviour, status, error)) in (9092..).zip([
         (RawBehaviour::Close, 502, "connection_terminated"),
         (raw("garbage\r\n\r\n"), 502, "http_protocol_error"),
         (raw("HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n"), 502, "http_protocol_error"),
-        (raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), 502, "http_upgrade_failed"),
-    ] {
-        let _service = Backend::raw(overlay(5, 9091), behaviour.clone()).await?;
-        fails("/", status, error).await.with_context(|| format!("{behaviour:?}"))?;
+        (
+            raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+            502,
+            "http_upgrade_failed",
+        ),
+    ]) {
+        let service = Backend::raw(overlay(5, port), behaviour.clone()).await?;
+        setup.change(|file| {
+            file.set_option(HOST, "auth", auth(&service.address().to_string()));
+        })?;
+        let what = format!("{behaviour:?} is refused");
+        eventually(&what, SOON, async || fails("/", status, error).await).await?;
     }
     let hole = BlackHole::at(overlay(6, 9091))?;
-    setup.change(|file| drop(file.set_option(HOST, "auth", auth(&hole.address().to_string()))))?;
-    eventually("the other service is asked", SOON, async || fails("/", 504, "http_response_timeout").await).await?;
+    setup.change(|file| {
+        file.set_option(HOST, "auth", auth(&hole.address().to_string()));
+    })?;
+    eventually("the other service is asked", SOON, async || fails("/", 504, "http_response_timeout").await)
+        .await?;
     // The gateway itself is no service.
-    setup.change(|file| drop(file.set_option(HOST, "auth", auth("[400::1]:443"))))?;
-    eventually("the gateway is not asked", SOON, async || fails("/", 508, "proxy_loop_detected").await).await?;
+    setup.change(|file| {
+        file.set_option(HOST, "auth", auth("[400::1]:443"));
+    })?;
+    eventually("the gateway is not asked", SOON, async || fails("/", 508, "proxy_loop_detected").await)
+        .await?;
     ensure!(backend.requests() == 1, "a refused request reached the backend");
     Ok(())
 }
@@ -199,20 +219,22 @@ async fn websockets_are_checked_too(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_connection_to_the_service_is_reused(sandbox: &Sandbox) -> Result<()> {
-    let backend = Backend::http(overlay(1, 8080)).await?;
+    let backends = [Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?];
     // It allows everything.
     let service = Backend::http(overlay(5, 9091)).await?;
     let routes = |file: &mut FeedFile| {
         let auth = auth(&service.address().to_string());
-        file.add_terminated(HOST, &[backend.address()]).set_option(HOST, "auth", auth);
+        let addresses = backends.each_ref().map(Backend::address);
+        file.add_terminated(HOST, &addresses).set_option(HOST, "auth", auth);
     };
     let setup = StandaloneSetup::start(sandbox, routes).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
     for _ in 0..20 {
         connection.get(HOST, "/").await?.expect(200)?;
     }
-    ensure!(service.requests() == 20 && backend.requests() == 20);
-    ensure!(service.connections() == 1, "{} connections", service.connections());
+    let requests = backends.each_ref().map(Backend::requests);
+    ensure!(requests == [10, 10], "the backends are used in turn: {requests:?}");
+    ensure!(service.requests() == 20 && service.connections() == 1, "{} connections", service.connections());
     Ok(())
 }
 

@@ -26,7 +26,9 @@ const IPV4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
 
 async fn maintenance_refuses_all_but_the_excepted(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let routes = |file: &mut FeedFile| drop(file.add_terminated(HOST, &[backend.address()]).set_balance(HOST, "random"));
+    let routes = |file: &mut FeedFile| {
+        file.add_terminated(HOST, &[backend.address()]);
+    };
     let mut setup = StandaloneSetup::start(sandbox, routes).await?;
     let client = setup.client()?;
     let mut socket = WebSocket::open(client.tls(HOST).await?, HOST, "/ws").await?;
@@ -39,12 +41,16 @@ async fn maintenance_refuses_all_but_the_excepted(sandbox: &Sandbox) -> Result<(
         // The maintenance comes before everything that costs something.
         file.set_option(HOST, "rate_limit", json!({"requests": 0.001, "burst": 1}));
     })?;
-    eventually("the maintenance begins", SOON, async || kept.get(HOST, "/").await?.expect(503).map(drop)).await?;
+    eventually("the maintenance begins", SOON, async || kept.get(HOST, "/").await?.expect(503).map(drop))
+        .await?;
     let before = backend.requests();
     for is_h2 in [false, true] {
         let client = if is_h2 { client.clone().h2() } else { client.clone() };
         let reply = client.get(HOST, "/deep?x=1").await?.expect(503)?;
-        ensure!(reply.header("retry-after") == "60" && reply.text().contains("Zur\u{fc}ck um 9."), "{reply:?}");
+        ensure!(
+            reply.header("retry-after") == "60" && reply.text().contains("Zur\u{fc}ck um 9."),
+            "{reply:?}"
+        );
         ensure!(reply.header("content-type").starts_with("text/plain") || !reply.text().contains("<script>"));
         ensure!(reply.header("proxy-status") == "webgateway; error=destination_unavailable");
     }
@@ -67,11 +73,20 @@ async fn gwctl_starts_and_ends_the_maintenance(sandbox: &Sandbox) -> Result<()> 
     setup.alice.json(update(&["--maintenance"])).await?;
     let reply = setup.wait_for_status(HOST, 503).await?;
     ensure!(reply.header("retry-after") == "300" && reply.text().contains("under maintenance"), "{reply:?}");
-    let flags = &["--maintenance", "--maintenance-text", "Back soon", "--maintenance-retry-after", "1h",
-        "--maintenance-except", "::1"];
+    let flags = &[
+        "--maintenance",
+        "--maintenance-text",
+        "Back soon",
+        "--maintenance-retry-after",
+        "1h",
+        "--maintenance-except",
+        "::1",
+    ];
     setup.alice.json(update(flags)).await?;
-    eventually("the exception applies", SOON, async || setup.client()?.get(HOST, "/").await?.expect(200).map(drop))
-        .await?;
+    eventually("the exception applies", SOON, async || {
+        setup.client()?.get(HOST, "/").await?.expect(200).map(drop)
+    })
+    .await?;
     let reply = setup.client()?.at(IPV4).get(HOST, "/").await?.expect(503)?;
     ensure!(reply.header("retry-after") == "3600" && reply.text().contains("Back soon"), "{reply:?}");
     setup.alice.json(update(&["--reset", "maintenance"])).await?;

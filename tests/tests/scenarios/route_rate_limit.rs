@@ -88,7 +88,10 @@ async fn each_stream_of_http2_counts(sandbox: &Sandbox) -> Result<()> {
     let replies = connection.send_concurrently(requests).await?;
     let admitted = replies.iter().filter(|reply| reply.status == 200).count();
     ensure!(admitted == 7, "{admitted} were admitted");
-    replies.into_iter().filter(|reply| reply.status != 200).try_for_each(|reply| expect_limited(reply, 900..=1000))
+    replies
+        .into_iter()
+        .filter(|reply| reply.status != 200)
+        .try_for_each(|reply| expect_limited(reply, 900..=1000))
 }
 
 async fn a_change_of_the_route_keeps_the_count(sandbox: &Sandbox) -> Result<()> {
@@ -110,7 +113,8 @@ async fn a_change_of_the_route_keeps_the_count(sandbox: &Sandbox) -> Result<()> 
     setup.change(|file| {
         file.set_option(HOST, "rate_limit", json!({"requests": 1000, "burst": 100}));
     })?;
-    eventually("the raised limit applies", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop)).await
+    eventually("the raised limit applies", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop))
+        .await
 }
 
 async fn concurrent_requests_are_limited_until_they_end(sandbox: &Sandbox) -> Result<()> {
@@ -131,7 +135,8 @@ async fn concurrent_requests_are_limited_until_they_end(sandbox: &Sandbox) -> Re
         client_at(&setup, [127, 0, 1, 1])?.get(HOST, "/").await?.expect(200)?;
         ensure!(backend.requests() == before + 4);
         open.pop();
-        eventually("one has ended", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop)).await?;
+        eventually("one has ended", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop))
+            .await?;
         open.clear();
         // What has ended does not count: many requests, one after the other, are admitted.
         let mut connection = client.connect(HOST).await?;
@@ -165,10 +170,15 @@ async fn connections_of_a_passthrough_route_are_limited(sandbox: &Sandbox) -> Re
     let tls = authority.issue(&[PASS])?.server(&["http/1.1"])?;
     let backend = Backend::https(overlay(1, 8443), tls).await?;
     let routes = |file: &mut FeedFile| {
-        file.add_passthrough(PASS, &[backend.address()]).set_option(PASS, "rate_limit", json!({"connections": 2}));
+        file.add_passthrough(PASS, &[backend.address()]).set_option(
+            PASS,
+            "rate_limit",
+            json!({"connections": 2}),
+        );
     };
     let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.workers(2)).await?;
-    let from = |source: [u8; 4]| Ok::<_, anyhow::Error>(Client::new(IPV4, authority.root())?.from(source.into()));
+    let from =
+        |source: [u8; 4]| Ok::<_, anyhow::Error>(Client::new(IPV4, authority.root())?.from(source.into()));
     let near = from([127, 0, 0, 2])?;
     let mut open: Vec<Connection> = Vec::new();
     for _ in 0..2 {
@@ -194,21 +204,22 @@ async fn connections_of_a_passthrough_route_are_limited(sandbox: &Sandbox) -> Re
 async fn gwctl_sets_a_limit_and_refuses_an_unsuitable_one(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let id = setup.alice.create_route("-s app -b [400::1]:8080 --rate-limit 0.001 --rate-limit-burst 3").await?;
+    let id =
+        setup.alice.create_route("-s app -b [400::1]:8080 --rate-limit 0.001 --rate-limit-burst 3").await?;
     let client = setup.client()?;
-    eventually("the route is served", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop)).await?;
-    eventually("the burst is spent", SOON, async || {
-        expect_limited(client.get(HOST, "/").await?, 900..=1000)
-    })
-    .await?;
+    eventually("the route is served", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop))
+        .await?;
+    eventually("the burst is spent", SOON, async || expect_limited(client.get(HOST, "/").await?, 900..=1000))
+        .await?;
     let shown = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(shown["rate_limit"] == json!({"requests": 0.001, "burst": 3}), "{shown}");
     setup.alice.json(["routes", "update", "-r", &id, "--reset", "rate_limit"]).await?;
-    eventually("the limit is removed", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop)).await?;
+    eventually("the limit is removed", SOON, async || client.get(HOST, "/").await?.expect(200).map(drop))
+        .await?;
     for (flags, flag) in [
         ("-s two --rate-limit 0", "--rate-limit:"),
-        ("-s two --rate-limit -1", "--rate-limit"),
-        ("-s two --rate-limit NaN", "--rate-limit"),
+        ("-s two --rate-limit=-1", "--rate-limit:"),
+        ("-s two --rate-limit NaN", "--rate-limit:"),
         ("-s two --rate-limit 1 --rate-limit-burst 0", "--rate-limit-burst"),
         ("-s two --rate-limit-burst 5", "--rate-limit <N>"),
         ("-s two --rate-limit-connections 0", "--rate-limit-connections"),

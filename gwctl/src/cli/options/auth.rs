@@ -62,10 +62,9 @@ impl AuthFlags {
         let mut users = Vec::new();
         for user in &self.auth_basic_hash {
             let (name, hash) = user.split_once(':').unwrap_or((user, ""));
-            let hash = PasswordHash::parse(hash).map_err(|error| OptionError {
-                hint: Some("write --auth-basic-hash 'alice:$argon2id$…', in single quotes"),
-                ..OptionError::new("--auth-basic-hash", &error)
-            })?;
+            let hint = Some("write --auth-basic-hash 'alice:$argon2id$…', in single quotes");
+            let hash = PasswordHash::parse(hash)
+                .map_err(|error| OptionError::new("--auth-basic-hash", &error).with_hint(hint))?;
             users.push((name.to_owned(), hash));
         }
         let invalid = |error: InvalidBasicAuthError| {
@@ -119,5 +118,5 @@ fn unreadable(error: PasswordError) -> OptionError {
         | PasswordError::NoRandomness
         | PasswordError::Hash(_) => ("--auth-basic", None),
     };
-    OptionError { hint, ..OptionError::new(flag, &error) }
+    OptionError::new(flag, &error).with_hint(hint)
 }

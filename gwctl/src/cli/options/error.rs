@@ -19,6 +19,11 @@ impl OptionError {
     pub(super) fn new(flag: &'static str, error: &dyn std::error::Error) -> Self {
         Self { flag, hint: None, message: error.to_string() }
     }
+
+    /// Adds the next step for the user.
+    pub(super) fn with_hint(self, hint: Option<&'static str>) -> Self {
+        Self { hint, ..self }
+    }
 }
 
 impl From<InvalidHealthCheckError> for OptionError {

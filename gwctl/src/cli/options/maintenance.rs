@@ -35,7 +35,8 @@ impl MaintenanceFlags {
         let except = Networks::try_from(self.maintenance_except.clone())
             .map_err(|error| OptionError::new("--maintenance-except", &error))?;
         // A fraction of a second, or a time that is too long, is out of range.
-        let seconds = |time: Duration| u32::try_from(time.as_secs()).ok().filter(|_| time.subsec_nanos() == 0);
+        let seconds =
+            |time: Duration| u32::try_from(time.as_secs()).ok().filter(|_| time.subsec_nanos() == 0);
         let retry_after = self.maintenance_retry_after.map(|time| seconds(time).unwrap_or(0));
         let maintenance = Maintenance::new(self.maintenance_text.as_deref(), retry_after, except);
         let maintenance = maintenance.map_err(|error| {

@@ -11,8 +11,7 @@ use crate::feed::resource::{
 use crate::feed::wire;
 use crate::model::{
     Backends, Certificate, CertificateId, Destination, Host, InvalidBackendsError, InvalidCertificateError,
-    InvalidHostError, Mode,
-    Prefixes, RouteId,
+    InvalidHostError, Mode, Prefixes, RouteId,
 };
 
 /// Reads a resource; `None` if this build does not know its kind. A backend outside `allowed` is an error.

@@ -53,8 +53,8 @@ struct AuthSpec {
 impl Auth {
     /// Returns an example. The password is `example`.
     pub(super) fn sample() -> Option<Self> {
-        let hash = "$argon2id$v=19$m=19456,t=2,p=1$ZXhhbXBsZSBvZiBhIHNhbHQ$\
-                    XqNNZCH2vZ3Gm2UmkuHhRvAFCXmGk1VJc3gkGUMDX2s";
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$boQaYA0svmcMnVEvPUqyyw$\
+                    dRyq1CxM3ASPE0smirZQf/Xy+0B6wqjwd3zHwSFDMf8";
         let users = [("alice".to_owned(), PasswordHash::parse(hash).ok()?)];
         BasicAuth::new(None, users).ok().map(Self::Basic)
     }

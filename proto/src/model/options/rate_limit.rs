@@ -82,9 +82,8 @@ impl RateLimit {
             (None, None) => None,
         };
         let is_valid = |count: &NonZeroU32| count.get() <= MAX_CONNECTIONS;
-        let connections = connections.map(|count| {
-            NonZeroU32::new(count).filter(is_valid).ok_or(InvalidRateLimitError::Connections)
-        });
+        let connections = connections
+            .map(|count| NonZeroU32::new(count).filter(is_valid).ok_or(InvalidRateLimitError::Connections));
         let connections = connections.transpose()?;
         if requests.is_none() && connections.is_none() {
             return Err(InvalidRateLimitError::Empty);
@@ -112,7 +111,11 @@ impl RequestRate {
         if !(1.0..=f64::from(MAX_MILLI)).contains(&milli) {
             return Err(InvalidRateLimitError::Requests);
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in the range above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is in the range above"
+        )]
         let milli = NonZeroU32::new(milli as u32).ok_or(InvalidRateLimitError::Requests)?;
         let burst = burst.unwrap_or_else(|| milli.get().div_ceil(1000).min(MAX_BURST));
         let burst = NonZeroU32::new(burst).filter(|burst| burst.get() <= MAX_BURST);

@@ -67,13 +67,19 @@ pub enum PasswordScheme {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidPasswordHashError {
     /// The text is not a hash.
-    #[error("this is not a password hash, and passwords are not accepted in plain text: `gwctl hash-password` makes a hash")]
+    #[error(
+        "this is not a password hash, and passwords are not accepted in plain text: `gwctl hash-password` makes a hash"
+    )]
     Plain,
     /// The hash has another algorithm.
-    #[error("the algorithm of this password hash is not argon2id (v=19) or bcrypt ($2b$, $2a$, $2y$): `gwctl hash-password` makes a hash")]
+    #[error(
+        "the algorithm of this password hash is not argon2id (v=19) or bcrypt ($2b$, $2a$, $2y$): `gwctl hash-password` makes a hash"
+    )]
     Algorithm,
     /// The hash is damaged or incomplete.
-    #[error("this {0} password hash is damaged or incomplete: copy it again, or make one with `gwctl hash-password`")]
+    #[error(
+        "this {0} password hash is damaged or incomplete: copy it again, or make one with `gwctl hash-password`"
+    )]
     Malformed(&'static str),
     /// The cost of an argon2id hash is out of range.
     #[error(
@@ -82,7 +88,9 @@ pub enum InvalidPasswordHashError {
     )]
     Argon2Cost,
     /// The cost of a bcrypt hash is out of range.
-    #[error("the cost of this bcrypt password hash is out of range: it must be from 5 to 12; `gwctl hash-password` makes a hash")]
+    #[error(
+        "the cost of this bcrypt password hash is out of range: it must be from 5 to 12; `gwctl hash-password` makes a hash"
+    )]
     BcryptCost,
 }
 

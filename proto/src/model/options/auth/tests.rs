@@ -5,7 +5,8 @@ use serde_json::json;
 use super::*;
 
 /// A hash of the reference implementation's command `argon2`.
-const ARGON2ID: &str = "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$lAGLMHJxVDzVlYOUlcLLSbRkf/IAtoDYY3IQ5ik/Szw";
+const ARGON2ID: &str =
+    "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$lAGLMHJxVDzVlYOUlcLLSbRkf/IAtoDYY3IQ5ik/Szw";
 /// A hash of Apache's `htpasswd -B`.
 const BCRYPT: &str = "$2y$05$q2zW0BbTSSV/nrWcGEZwn.wPBzpcgh4FkZWYBXa9lM0FM5M4m7bFu";
 
@@ -55,7 +56,10 @@ fn only_hashes_of_bounded_cost_are_accepted() {
         (format!("{ARGON2ID}$"), Error::Malformed("argon2id")),
         (format!("{ARGON2ID}="), Error::Malformed("argon2id")),
         (ARGON2ID.replace("c29tZXNhbHQ", "c2FsdA"), Error::Malformed("argon2id")),
-        (ARGON2ID.replace("lAGLMHJxVDzVlYOUlcLLSbRkf/IAtoDYY3IQ5ik/Szw", "lAGL"), Error::Malformed("argon2id")),
+        (
+            ARGON2ID.replace("lAGLMHJxVDzVlYOUlcLLSbRkf/IAtoDYY3IQ5ik/Szw", "lAGL"),
+            Error::Malformed("argon2id"),
+        ),
         ("$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ".to_owned(), Error::Malformed("argon2id")),
         (bcrypt("$2b$13$"), Error::BcryptCost),
         (bcrypt("$2b$31$"), Error::BcryptCost),
@@ -83,10 +87,7 @@ fn an_invalid_authentication_is_refused_without_its_passwords() {
     let many: serde_json::Map<_, _> = (0..=MAX_USERS).map(|n| (format!("u{n}"), ARGON2ID.into())).collect();
     for (auth, word) in [
         (json!({}), "needs `basic` or `forward`"),
-        (
-            json!({"basic": {"users": {"a": BCRYPT}}, "forward": {"backend": "[400::5]:80"}}),
-            "not both",
-        ),
+        (json!({"basic": {"users": {"a": BCRYPT}}, "forward": {"backend": "[400::5]:80"}}), "not both"),
         (json!([]), "sequence"),
         (json!({"basic": {}}), "users"),
         (json!({"basic": {"users": {}}}), "at least one user"),
