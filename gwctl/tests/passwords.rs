@@ -17,7 +17,8 @@ fn type_lines(lines: &[&str]) -> (RunOutput, String) {
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let terminal = File::options().read(true).write(true).open(name).unwrap();
-    let mut command = Program::new().command(&["hash-password"], &[]);
+    let program = Program::new();
+    let mut command = program.command(&["hash-password"], &[]);
     command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(Stdio::piped());
     let running = command.spawn().unwrap();
     drop(command);
