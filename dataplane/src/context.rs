@@ -21,8 +21,8 @@ use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
-use crate::policy::passwords::Passwords;
-use crate::policy::rate_limit::RateLimits;
+use crate::passwords::Passwords;
+use crate::rate_limits::RateLimits;
 use crate::snapshot::Snapshot;
 
 /// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and

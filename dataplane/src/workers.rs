@@ -23,8 +23,8 @@ use crate::edge::socket_activation::{ListenError, listen};
 use crate::edge::worker::{self, Worker, WorkerSockets};
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
-use crate::policy::passwords::{PasswordPool, Passwords};
-use crate::policy::rate_limit::RateLimits;
+use crate::passwords::{PasswordPool, Passwords};
+use crate::rate_limits::RateLimits;
 use crate::snapshot::Snapshot;
 
 /// The error that a thread cannot be started.

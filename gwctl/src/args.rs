@@ -47,7 +47,7 @@ pub(crate) enum Action {
     /// Checks gateway and key, and saves them as a profile.
     Login { endpoint: Endpoint, credentials: Credentials, profile: String },
     /// Calls a method that requires a signature.
-    Signed { endpoint: Endpoint, credentials: Credentials, call: Call },
+    Signed { endpoint: Endpoint, credentials: Credentials, call: Box<Call> },
 }
 
 impl Action {
@@ -76,7 +76,7 @@ impl Action {
             Command::Admin(command) => admin::call(command)?,
         };
         let (endpoint, credentials) = endpoint_and_credentials(global)?;
-        Ok(Self::Signed { endpoint, credentials, call })
+        Ok(Self::Signed { endpoint, credentials, call: Box::new(call) })
     }
 }
 

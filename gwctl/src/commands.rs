@@ -44,6 +44,7 @@ pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), Co
         Action::Signed { endpoint, credentials, call } => {
             let caller = credentials.id.clone();
             let client = signed_client(endpoint, credentials, options)?;
+            let call = *call;
             if let Call::Apply(flags) = &call {
                 return apply::apply(&client, &caller, flags, options.format).await;
             }

@@ -11,7 +11,7 @@ use webgateway_proto::feed::FeedRoute;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
-use crate::policy::rate_limit::OpenRequest;
+use crate::rate_limits::OpenRequest;
 use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 

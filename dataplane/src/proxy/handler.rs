@@ -13,6 +13,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
 use super::api;
+use super::auth::{self, Authentication, PendingRequest};
 use super::request::{ProxyTarget, proxy_request};
 use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
@@ -23,7 +24,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
-use crate::policy::{self, Authentication, PendingRequest};
+use crate::policy;
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS the gateway terminates.
@@ -117,19 +118,21 @@ async fn respond(
         }
         Upstream::Route(route) => route,
     };
+    policy::admit(context, &route, exchange)?;
     let authority = &target.authority_value()?;
     let forwarded =
         Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false, changes: &[] };
-    let pending = PendingRequest {
-        connection: context,
-        route: &route,
-        request: &request,
-        forwarded: &forwarded,
-        exchange,
-    };
-    let changes = match policy::admit(pending).await? {
-        Authentication::Accepted(changes) => changes,
-        Authentication::Answered(response) => return Ok(*response),
+    let changes = match &route.destination.options.auth {
+        None => Vec::new(),
+        // Boxed, so that requests without authentication do not reserve its space.
+        Some(auth) => {
+            let (route, request, forwarded) = (&*route, &request, &forwarded);
+            let pending = PendingRequest { connection: context, route, request, forwarded, exchange };
+            match Box::pin(auth::authenticate(pending, auth)).await? {
+                Authentication::Accepted(changes) => changes,
+                Authentication::Answered(response) => return Ok(*response),
+            }
+        }
     };
     let forwarded = Forwarded { changes: &changes, ..forwarded };
     proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await

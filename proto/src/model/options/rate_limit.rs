@@ -138,7 +138,11 @@ impl RequestRate {
     fn per_second(&self) -> serde_json::Number {
         let milli = self.milli.get();
         let fraction = || serde_json::Number::from_f64(f64::from(milli) / 1000.0);
-        if milli % 1000 == 0 { (milli / 1000).into() } else { fraction().unwrap_or_else(|| 0.into()) }
+        if milli.is_multiple_of(1000) {
+            (milli / 1000).into()
+        } else {
+            fraction().unwrap_or_else(|| 0.into())
+        }
     }
 }
 

@@ -1,20 +1,13 @@
 //! Authentication of requests, with the method that the route has.
 
-use http::Response;
+mod basic;
+mod forward;
+mod pending;
+
 use webgateway_proto::model::options::Auth;
 
-use super::{PendingRequest, basic_auth, forward_auth};
-use crate::http::body::ResponseBody;
+pub(crate) use self::pending::{Authentication, PendingRequest};
 use crate::http::error::ProxyError;
-use crate::http::headers::FieldChange;
-
-/// The outcome of an authentication.
-pub(crate) enum Authentication {
-    /// The request may be forwarded, with these changes of its fields.
-    Accepted(Vec<FieldChange>),
-    /// The client gets this response of the authentication service.
-    Answered(Box<Response<ResponseBody>>),
-}
 
 /// Authenticates a request.
 ///
@@ -29,11 +22,11 @@ pub(super) async fn authenticate(
     // Meanwhile, a client that sends nothing waits for the gateway.
     exchange.set_waiting_for_backend(true);
     let outcome = match auth {
-        Auth::Basic(basic) => {
-            let changes = basic_auth::authenticate(connection, route, basic, request.headers()).await;
+        Auth::Basic(auth) => {
+            let changes = basic::authenticate(connection, route, auth, request.headers()).await;
             changes.map(Authentication::Accepted)
         }
-        Auth::Forward(forward) => forward_auth::authenticate(&pending, forward).await,
+        Auth::Forward(auth) => forward::authenticate(&pending, auth).await,
     };
     exchange.set_waiting_for_backend(false);
     exchange.record_progress();

@@ -12,15 +12,14 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::options::ForwardAuth;
 use webgateway_proto::model::{Backends, Destination, Prefixes, RouteId};
 
-use super::PendingRequest;
-use super::auth::Authentication;
+use super::super::forward::{BackendResponse, forward};
+use super::pending::{Authentication, PendingRequest};
 use crate::context::WorkerContext;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::{self, FieldChange, Forwarded, REMOTE_USER};
 use crate::http::incoming::RequestStream;
-use crate::proxy::forward::{BackendResponse, forward};
 
 /// The maximum size of a response of the service, in bytes.
 const MAX_RESPONSE: usize = 256 * 1024;

@@ -9,10 +9,10 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::options::BasicAuth;
 use zeroize::Zeroizing;
 
-use super::passwords::{SignIn, SignInError};
 use crate::context::ConnectionContext;
 use crate::http::error::ProxyError;
 use crate::http::headers::{FieldChange, REMOTE_USER, X_FORWARDED_USER};
+use crate::passwords::{SignIn, SignInError};
 
 /// The maximum length of encoded credentials, in bytes.
 const MAX_CREDENTIALS: usize = 1024;
