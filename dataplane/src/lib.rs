@@ -19,6 +19,7 @@ mod join;
 mod metrics;
 mod passwords;
 mod policy;
+mod problems;
 mod proxy;
 mod rate_limits;
 mod ready;
