@@ -1,6 +1,8 @@
 //! The reverse proxy: HTTP requests of terminated connections, and ACME challenges of passthrough hosts at port 80.
 
 pub(crate) mod api;
+mod attempts;
+mod deadline;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -8,4 +10,5 @@ pub(crate) mod handler;
 pub(crate) mod request;
 pub(crate) mod serve;
 pub(crate) mod span;
+mod sticky;
 pub(crate) mod upgrade;

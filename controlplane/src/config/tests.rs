@@ -29,6 +29,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
     assert_eq!(config.live.quotas, Quota::default(), "no limits");
+    assert_eq!(config.route_limits, RouteLimits::default());
 }
 
 #[test]

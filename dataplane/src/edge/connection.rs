@@ -126,8 +126,9 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
             let membership = worker.connections.enter(Some(route.id));
-            let AcceptedConnection { open, stream: client, .. } = accepted;
-            ConnectionAction::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
+            let AcceptedConnection { open, stream: client, peer, .. } = accepted;
+            let (address, hello) = (peer.ip().to_canonical(), hello.raw);
+            ConnectionAction::PassThrough(Passthrough { client, address, hello, route, membership, open })
         }
         (_, Err(refusal)) => ConnectionAction::Refuse(accepted, refusal),
         (SplitAction::Refuse(reason), _) => {

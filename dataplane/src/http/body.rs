@@ -38,6 +38,12 @@ pub(crate) enum BodyError {
     /// The backend sent nothing for too long.
     #[error("the backend sent nothing for too long")]
     Timeout,
+    /// The request took longer than the route allows in total.
+    #[error("the request took too long in total")]
+    TotalTimeout,
+    /// The request's body is larger than the route allows.
+    #[error("the request body is too large")]
+    TooLarge,
     /// The route was suspended, or it was deleted and its drain has ended.
     #[error("the route was suspended or deleted")]
     RouteClosed,
@@ -85,6 +91,7 @@ pub(crate) struct BackendBody {
     backlog: Option<Rc<ResponseBacklog>>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    total: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
     trailers: TrailerPath,
 }
@@ -160,6 +167,7 @@ impl ResponseBody {
         exchange.set_waiting_for_backend(false);
         let mut body = BackendBody {
             incoming,
+            total: exchange.bounds.total_timer(),
             exchange,
             control: Arc::clone(&lease.connection.control),
             was_blocked: false,
@@ -235,6 +243,9 @@ impl BackendBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
+        }
+        if self.total.as_mut().is_some_and(|total| total.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
         }
         if let Some(end) = self.trailers.poll_end() {
             return end.map(|()| None);
@@ -360,6 +371,9 @@ impl Body for RequestBody {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
         exchange.record_progress();
+        if matches!(&frame, Some(Ok(frame)) if !exchange.bounds.admit(frame)) {
+            return Poll::Ready(Some(Err(BodyError::TooLarge)));
+        }
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.mark_request_read();

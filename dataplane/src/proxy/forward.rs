@@ -1,7 +1,6 @@
 //! Forwarding of a request to a backend of its route, with retries where they are safe.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -14,10 +13,11 @@ use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tracing::debug;
 use webgateway_process::ResponseHeads;
-use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
+use super::attempts::Attempts;
+use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
 use crate::context::WorkerContext;
@@ -30,6 +30,8 @@ use crate::http::framing::{Direction, TrailerRules, frame_response};
 pub(crate) struct BackendResponse {
     /// The response, its body unread.
     pub response: Response<Incoming>,
+    /// The backend.
+    pub backend: Backend,
     /// The lease of the backend connection.
     pub lease: Lease,
     /// The rules for the trailers of the response.
@@ -44,43 +46,57 @@ enum SendError {
     Sent(ProxyError),
 }
 
-/// Sends `request` to a backend of `route`, and to a second one if nothing could be sent to the first.
+/// Sends `request` to a backend of `selection`, and again after the failures that the route's retries name.
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
     worker: &Rc<WorkerContext>,
-    route: &FeedRoute,
+    mut selection: Selection<'_>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
+    let options = selection.options;
+    let mut attempts = Attempts::new(options.retries.as_ref());
     // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
-    for (attempt, backend) in worker.connector.candidates(route).enumerate() {
-        if attempt > 0 {
+    while let Some(backend) = attempts.next_backend(&worker.connector, &mut selection).await {
+        if attempts.is_repeating() {
             worker.metrics.count_retry();
         }
-        if route.destination.options.host_header == HostHeader::Backend
+        if options.host_header == HostHeader::Backend
             && let Ok(own) = HeaderValue::try_from(backend.to_string())
         {
             request.headers_mut().insert(HOST, own);
         }
-        match send(worker, backend, request, exchange).await {
-            Ok(response) => {
+        exchange.open_request.replace(selection.count_open(backend));
+        let copy = attempts.may_repeat_sent().then(|| replayable(&request)).flatten();
+        (request, error) = match (send(worker, backend, request, exchange).await, copy) {
+            (Ok(response), Some(copy)) if attempts.repeats_status(response.response.status()) => {
+                debug!(%backend, status = %response.response.status(), "request is repeated");
+                (copy, ProxyError::ConnectionClosed)
+            }
+            (Ok(response), _) => {
                 worker.connector.record_response(backend);
                 return Ok(response);
             }
-            Err(SendError::Sent(error)) => {
+            (Err(SendError::Sent(error)), copy) => {
                 if error.is_backend_fault() {
                     worker.connector.record_missing_response(backend);
                 }
                 report(worker, backend, &error);
-                return Err(error);
+                match copy.filter(|_| attempts.repeats_error(&error)) {
+                    Some(copy) => (copy, error),
+                    None => return Err(error),
+                }
             }
-            Err(SendError::Unsent(unsent, cause)) => {
+            (Err(SendError::Unsent(unsent, cause)), _) => {
                 report(worker, backend, &cause);
-                (request, error) = (unsent, cause);
+                if !attempts.repeats_unsent() {
+                    return Err(cause);
+                }
+                (unsent, cause)
             }
-        }
+        };
     }
     Err(error)
 }
@@ -113,12 +129,12 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, backend)).await {
+            None => match Box::pin(connect(worker, backend, exchange)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (send_on(worker, backend.address(), connection, request, exchange).await, copy) {
+        request = match (send_on(worker, backend, connection, request, exchange).await, copy) {
             (Err(SendError::Unsent(unsent, _)), _) if !is_new => unsent,
             (Err(SendError::Sent(ProxyError::ConnectionClosed)), Some(copy)) => {
                 is_repeated = true;
@@ -133,8 +149,9 @@ async fn send(
 async fn connect(
     worker: &WorkerContext,
     backend: Backend,
+    exchange: &Exchange,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
-    let stream = worker.connector.dial(backend).await?;
+    let stream = worker.connector.dial(backend, exchange.bounds.connect()).await?;
     let connection = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
     connection.map_err(|error| ProxyError::from(&error))
 }
@@ -142,7 +159,7 @@ async fn connect(
 /// Sends a request on one connection and waits for the response head.
 async fn send_on(
     worker: &Rc<WorkerContext>,
-    backend: SocketAddr,
+    backend: Backend,
     mut connection: BackendConnection<RequestBody>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -161,8 +178,8 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, backend, connection, keep_alive, is_reusable };
-            Ok(BackendResponse { response, lease, rules })
+            let lease = Lease { pool, backend: backend.address(), connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, backend, lease, rules })
         }
         Some(Err(error)) => {
             debug!(%backend, error = %error.error(), "no response from backend");
@@ -172,7 +189,8 @@ async fn send_on(
     }
 }
 
-/// Awaits `response`; returns `None` after `limit` without progress of the exchange. A continuing upload is progress.
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange, or after the route's own limit once
+/// the request was read. A continuing upload is progress.
 ///
 /// The caller pins the future, because a future passed by value would occupy its space twice.
 async fn in_time<T>(
@@ -180,17 +198,19 @@ async fn in_time<T>(
     exchange: &Exchange,
     limit: Duration,
 ) -> Option<T> {
-    let mut timer = exchange.timer(exchange.last_progress() + limit);
+    let own = exchange.bounds.first_byte_or(limit);
+    let mut timer = exchange.timer(exchange.last_progress() + own);
     poll_fn(|cx| {
         if let Poll::Ready(response) = response.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
         while timer.poll(cx).is_ready() {
+            let (now, limit) = (Instant::now(), if exchange.is_request_read() { own } else { limit });
             let deadline = exchange.last_progress() + limit;
-            if deadline <= Instant::now() {
+            if deadline <= now {
                 return Poll::Ready(None);
             }
-            timer.reset(deadline);
+            timer.reset(deadline.min(now + own));
         }
         Poll::Pending
     })

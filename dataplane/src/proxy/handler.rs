@@ -117,7 +117,7 @@ async fn respond(
         }
         Upstream::Route(route) => route,
     };
-    policy::admit(context, &route)?;
+    policy::admit(context, &route, &request)?;
     let authority = &target.authority_value()?;
     let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
     proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await

@@ -97,6 +97,9 @@ impl ArgError {
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Option(error) => error.flag,
+            Self::UnsuitableOption(
+                UnsuitableOptionError::UnknownWeight(_) | UnsuitableOptionError::AllDrained,
+            ) => "--weights",
             Self::UnsuitableOption(_) => "-t/--tls-pass",
             Self::Route(_) => "-r/--route",
             Self::Certificate(_) => "-c/--certificate",
@@ -145,6 +148,12 @@ impl ArgError {
                 Some("omit this option or -t")
             }
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
+            Self::UnsuitableOption(UnsuitableOptionError::UnknownWeight(_)) => {
+                Some("give the address as in -b, or leave its weight out")
+            }
+            Self::UnsuitableOption(UnsuitableOptionError::AllDrained) => {
+                Some("give a backend a weight above 0, or delete the route")
+            }
             Self::Reason(_)
             | Self::For
             | Self::Route(_)

@@ -17,15 +17,9 @@ pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, ArgError> {
     }
     let (mode, options) = (mode(flags.tls_pass), RouteOptions::default().patched(flags.options.patch()?));
     options.check_fits(mode)?;
-    Ok(RouteCreate {
-        fqdn,
-        subdomain,
-        backends: parse_backends(&flags.backend)?,
-        mode,
-        options,
-        id: None,
-        dry_run: flags.dry_run,
-    })
+    let backends = parse_backends(&flags.backend)?;
+    check_weights(&options, &backends)?;
+    Ok(RouteCreate { fqdn, subdomain, backends, mode, options, id: None, dry_run: flags.dry_run })
 }
 
 /// Returns the params for `gwctl routes update`.
@@ -40,6 +34,9 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
     let options = flags.reset.add_to(flags.options.patch()?);
     if let Some(mode) = mode {
         RouteOptions::default().patched(options.clone()).check_fits(mode)?;
+    }
+    if let Some(backends) = &backends {
+        check_weights(&RouteOptions::default().patched(options.clone()), backends)?;
     }
     let unchanged = RouteUpdate { id, ..RouteUpdate::default() };
     let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..unchanged.clone() };
@@ -101,9 +98,19 @@ pub(crate) fn parse_label(text: &str) -> Result<String, ArgError> {
 
 /// Parses and normalises backends. Only the gateway knows the allowed prefixes, so any address is accepted.
 pub(crate) fn parse_backends(texts: &[String]) -> Result<Vec<String>, InvalidBackendsError> {
-    let any_prefix = Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
-    let backends = Backends::parse(texts, &any_prefix)?;
+    let backends = Backends::parse(texts, &any_prefix())?;
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())
+}
+
+/// Checks that every weight is one of `backends`, in the form that [`parse_backends`] returns.
+pub(crate) fn check_weights(options: &RouteOptions, backends: &[String]) -> Result<(), ArgError> {
+    let backends = Backends::parse(backends, &any_prefix())?;
+    Ok(options.check_backends(&backends)?)
+}
+
+/// Returns prefixes that contain every address: only the gateway knows the allowed ones.
+fn any_prefix() -> Prefixes {
+    Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()])
 }
 
 const fn mode(tls_pass: bool) -> Mode {

@@ -1,6 +1,8 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod balancing;
+mod bounds;
 mod error;
 
 use std::time::Duration;
@@ -42,6 +44,10 @@ pub(crate) struct RouteOptionFlags {
     host_header: Option<HostHeader>,
     #[command(flatten)]
     access: access::AccessFlags,
+    #[command(flatten)]
+    pub(crate) balancing: balancing::BalancingFlags,
+    #[command(flatten)]
+    bounds: bounds::BoundFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -66,6 +72,8 @@ impl RouteOptionFlags {
             ..RouteOptionsPatch::default()
         };
         self.access.add_to(&mut patch)?;
+        self.balancing.add_to(&mut patch)?;
+        self.bounds.add_to(&mut patch)?;
         Ok(patch)
     }
 
