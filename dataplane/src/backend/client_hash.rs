@@ -41,7 +41,7 @@ fn score(network: u64, backend: Backend, weight: u16) -> f64 {
 
 /// Mixes the bits of a word (SplitMix64). Every build must compute the same, so it is not the hash of the standard
 /// library, which may change.
-const fn mix(word: u64) -> u64 {
+pub(super) const fn mix(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use webgateway_proto::model::Backend;
 
+use super::client_hash::mix;
+
 /// The number of counters. Backends that share one, by chance, are less likely to be chosen.
 const COUNTERS: usize = 65_536;
 
@@ -42,12 +44,10 @@ fn counter(backend: Backend) -> &'static AtomicU32 {
         IpAddr::V4(address) => address.to_bits().into(),
         IpAddr::V6(address) => address.to_bits(),
     };
-    // The casts fold the address into 64 bits, of which the last are the index after the multiplication (FNV-1a).
-    let folded = (address >> 64) as u64 ^ address as u64;
-    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let bytes = folded.to_le_bytes().into_iter().chain(backend.address().port().to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, fold);
-    &OPEN[(hash >> 24) as usize % COUNTERS]
+    // The casts split the address into its halves, and the hash into an index.
+    let words = [(address >> 64) as u64, address as u64, backend.address().port().into()];
+    let hash = words.into_iter().fold(0, |hash, word| mix(hash ^ word));
+    &OPEN[hash as usize % COUNTERS]
 }
 
 #[cfg(test)]

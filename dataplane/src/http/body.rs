@@ -1,5 +1,7 @@
 //! Bodies of proxied messages, streamed frame by frame.
 
+mod error;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
-use webgateway_process::{BodyExpiredError, ExpiringBody};
+use webgateway_process::ExpiringBody;
 
+pub(crate) use self::error::BodyError;
 use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
@@ -25,29 +27,6 @@ use crate::trailers::TrailerSlot;
 
 /// The size up to which the last part of a response is not counted in the backlog, in bytes.
 const UNTRACKED_TAIL: usize = 4 * 1024;
-
-/// The reason why a body ended early.
-#[derive(Debug, Error)]
-pub(crate) enum BodyError {
-    /// The connection of the sender failed.
-    #[error(transparent)]
-    Peer(#[from] hyper::Error),
-    /// The client did not read the API's response in time.
-    #[error(transparent)]
-    ApiTimeout(#[from] BodyExpiredError),
-    /// The backend sent nothing for too long.
-    #[error("the backend sent nothing for too long")]
-    Timeout,
-    /// The request took longer than the route allows in total.
-    #[error("the request took too long in total")]
-    TotalTimeout,
-    /// The request's body is larger than the route allows.
-    #[error("the request body is too large")]
-    TooLarge,
-    /// The route was suspended, or it was deleted and its drain has ended.
-    #[error("the route was suspended or deleted")]
-    RouteClosed,
-}
 
 /// The body of a request to a backend.
 #[derive(Debug)]
@@ -207,8 +186,7 @@ impl BackendBody {
     fn may_read(&mut self, cx: &Context<'_>) -> bool {
         let is_full = self.backlog.as_ref().is_some_and(|backlog| backlog.is_full());
         if is_full || self.exchange.is_client_blocked() {
-            let backlog =
-                self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog()));
+            let backlog = self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.output()));
             backlog.wait(cx);
             if !is_full {
                 self.exchange.wait_for_client(backlog);
@@ -217,7 +195,10 @@ impl BackendBody {
             return false;
         }
         if std::mem::take(&mut self.was_blocked) {
-            self.control.set_small_reads(self.exchange.worker_backlog().is_over_limit());
+            if let Some(backlog) = &self.backlog {
+                backlog.stop_waiting();
+            }
+            self.control.set_small_reads(self.exchange.output().worker().is_over_limit());
             // The backend could not send meanwhile, so its time limit begins anew.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);
@@ -231,7 +212,7 @@ impl BackendBody {
         if self.lease.is_none() && bytes.len() <= UNTRACKED_TAIL {
             return bytes.into();
         }
-        self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog())).track(bytes)
+        self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.output())).track(bytes)
     }
 
     fn has_timed_out(&mut self, cx: &mut Context<'_>) -> bool {
@@ -246,6 +227,9 @@ impl BackendBody {
         }
         if self.total.as_mut().is_some_and(|total| total.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
+        }
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_cut()) {
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
         }
         if let Some(end) = self.trailers.poll_end() {
             return end.map(|()| None);

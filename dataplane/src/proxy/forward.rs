@@ -20,6 +20,7 @@ use super::attempts::Attempts;
 use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
+use crate::clock::TICK;
 use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
@@ -51,7 +52,7 @@ enum SendError {
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
     worker: &Rc<WorkerContext>,
-    mut selection: Selection<'_>,
+    selection: &mut Selection<'_>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
@@ -59,7 +60,7 @@ pub(crate) async fn forward(
     let mut attempts = Attempts::new(options.retries.as_ref());
     // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
-    while let Some(backend) = attempts.next_backend(&worker.connector, &mut selection).await {
+    while let Some(backend) = attempts.next_backend(&worker.connector, selection).await {
         if attempts.is_repeating() {
             worker.metrics.count_retry();
         }
@@ -199,14 +200,16 @@ async fn in_time<T>(
     limit: Duration,
 ) -> Option<T> {
     let own = exchange.bounds.first_byte_or(limit);
-    let mut timer = exchange.timer(exchange.last_progress() + own);
+    // The clock of the exchange is too coarse for a short limit.
+    let begun = if own == limit { exchange.last_progress() } else { Instant::now() };
+    let mut timer = exchange.timer(begun + own);
     poll_fn(|cx| {
         if let Poll::Ready(response) = response.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
         while timer.poll(cx).is_ready() {
             let (now, limit) = (Instant::now(), if exchange.is_request_read() { own } else { limit });
-            let deadline = exchange.last_progress() + limit;
+            let deadline = begun.max(exchange.last_progress() + TICK) + limit;
             if deadline <= now {
                 return Poll::Ready(None);
             }

@@ -60,7 +60,8 @@ pub(crate) async fn proxy_request(
         .sticky
         .as_ref()
         .map(|sticky| StickySession::take(sticky, &mut selection, request.headers_mut()));
-    let forwarding = std::pin::pin!(forward(worker, selection, outgoing(request, exchange, rules), exchange));
+    let forwarding =
+        std::pin::pin!(forward(worker, &mut selection, outgoing(request, exchange, rules), exchange));
     let mut forwarding = std::pin::pin!(before_deadline(exchange, forwarding));
     let response = match exchange.membership() {
         None => forwarding.await,

@@ -27,7 +27,13 @@ pub(super) struct StickySession<'a> {
 
 impl<'a> StickySession<'a> {
     /// Takes the cookie from a request, so that it is not forwarded, and prefers the backend that it names.
-    pub(super) fn take(sticky: &'a Sticky, selection: &mut Selection<'_>, headers: &mut HeaderMap) -> Self {
+    ///
+    /// The session is boxed, as most requests have none, and each reserves the space for it.
+    pub(super) fn take(
+        sticky: &'a Sticky,
+        selection: &mut Selection<'_>,
+        headers: &mut HeaderMap,
+    ) -> Box<Self> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, selection.route.as_bytes());
         let given =
             take_cookie(headers, sticky.cookie.as_str()).filter(|given| given.len() == 2 * VALUE_BYTES);
@@ -36,7 +42,7 @@ impl<'a> StickySession<'a> {
             backends.find(|backend| value(&key, *backend)[..] == given[..])
         });
         selection.preferred = named;
-        Self { sticky, key, named }
+        Box::new(Self { sticky, key, named })
     }
 
     /// Adds the cookie to the response of `backend`, unless the client has it, or the backend sets one of that name.
