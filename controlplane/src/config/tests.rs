@@ -91,6 +91,9 @@ fn every_key_can_be_set() {
         "--quotas-routes=10",
         "--quotas-backends=20",
         "--quotas-mutations-per-minute=30",
+        "--route-limits-max-timeout=1m",
+        "--route-limits-max-attempts=3",
+        "--route-limits-max-body=1048576",
         "--dns-listen=127.0.0.1:5353",
         "--dns-resolver=9.9.9.9,127.0.0.1:8053,::1",
         "--admin-listen=127.0.0.1:0",
@@ -100,6 +103,9 @@ fn every_key_can_be_set() {
     assert_eq!(config.rpc_require, ["@authority", "date"].map(|name| name.parse().unwrap()));
     let quotas = config.live.quotas;
     assert_eq!((quotas.routes, quotas.backends, quotas.mutations_per_minute), (Some(10), Some(20), Some(30)));
+    let RouteLimits { max_timeout, max_attempts, max_body } = config.route_limits;
+    assert_eq!((max_timeout.duration(), max_attempts.get()), (Duration::from_secs(60), 3));
+    assert_eq!(max_body.map(u64::from), Some(1_048_576));
     assert_eq!(
         config.live.preflight.resolvers,
         ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap())
@@ -122,6 +128,11 @@ fn invalid_values_are_refused_with_the_name_of_the_key() {
         (&["--feed-listen=feed.example"][..], "`feed.listen`"),
         (&["--feed-listen="], "`feed.listen`"),
         (&["--feed-node-lifetime=1s"], "`feed.node_lifetime`"),
+        (&["--route-limits-max-timeout=1ms"], "`route_limits.max_timeout`"),
+        (&["--route-limits-max-timeout=2days"], "`route_limits.max_timeout`"),
+        (&["--route-limits-max-attempts=0"], "`route_limits.max_attempts`"),
+        (&["--route-limits-max-attempts=11"], "`route_limits.max_attempts`"),
+        (&["--route-limits-max-body=0"], "`route_limits.max_body`"),
         (&["--pub-key-store-module=http"][..], "`pub_key_store.uri`"),
         (
             &["--pub-key-store-module=http", "--pub-key-store-uri=http://k.example/{id}"],
@@ -277,6 +288,9 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "quotas.routes" => (&[], &["--quotas-routes=1"]),
         "quotas.backends" => (&[], &["--quotas-backends=1"]),
         "quotas.mutations_per_minute" => (&[], &["--quotas-mutations-per-minute=1"]),
+        "route_limits.max_timeout" => (&[], &["--route-limits-max-timeout=1m"]),
+        "route_limits.max_attempts" => (&[], &["--route-limits-max-attempts=3"]),
+        "route_limits.max_body" => (&[], &["--route-limits-max-body=1048576"]),
         "dns.listen" => (&[], &["--dns-listen=127.0.0.1:1"]),
         "dns.resolver" => (&[], &["--dns-resolver=9.9.9.9"]),
         "certificates.module" => (&[], &["--certificates-module=internal"]),

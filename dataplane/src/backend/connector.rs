@@ -155,6 +155,7 @@ impl Connector {
         limit: Option<Timeout>,
     ) -> Result<BackendStream, DialError> {
         let limit = limit.map_or(self.timeout, Timeout::duration);
+        let is_impatient = limit < self.timeout;
         let dialled = self.dialer.dial(backend.address(), limit).await;
         match &dialled {
             Ok(_) if self.unhealthy.borrow_mut().load().contains(backend, None) => {
@@ -163,8 +164,14 @@ impl Connector {
             Ok(_) => {}
             Err(error) => {
                 self.metrics.count_backend_failure(error.proxy_error());
-                // A lack of sockets on this node is not the backend's fault.
-                if *error != DialError::Exhausted {
+                // A lack of sockets on this node is not the backend's fault. A short limit of one route says nothing about
+                // the backend for others.
+                let is_fault = match error {
+                    DialError::Exhausted => false,
+                    DialError::Timeout => !is_impatient,
+                    _ => true,
+                };
+                if is_fault {
                     self.report(Observation::ConnectFailed(backend, *error));
                 }
             }

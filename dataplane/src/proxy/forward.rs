@@ -81,7 +81,7 @@ pub(crate) async fn forward(
                 return Ok(response);
             }
             (Err(SendError::Sent(error)), copy) => {
-                if error.is_backend_fault() {
+                if error.is_backend_fault() && !is_impatient(worker, &error, exchange) {
                     worker.connector.record_missing_response(backend);
                 }
                 report(worker, backend, &error);
@@ -100,6 +100,13 @@ pub(crate) async fn forward(
         };
     }
     Err(error)
+}
+
+/// Returns whether an error is that a route's own limit has elapsed, before that of the node. It says nothing about the
+/// backend for other routes.
+fn is_impatient(worker: &WorkerContext, error: &ProxyError, exchange: &Exchange) -> bool {
+    let limit = worker.limits.response_timeout;
+    *error == ProxyError::ResponseTimeout && exchange.bounds.first_byte_or(limit) < limit
 }
 
 /// Logs and counts a failure of a backend, except that the connector has already counted a failure to connect.

@@ -25,6 +25,7 @@ scenarios![
     idle_bounds_tunnels,
     total_bounds_a_response_that_never_ends,
     websockets_outlast_first_byte_and_total,
+    a_short_limit_of_one_route_takes_no_backend_from_another,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -166,5 +167,27 @@ async fn websockets_outlast_first_byte_and_total(sandbox: &Sandbox) -> Result<()
     socket.echo("still here").await?;
     let late = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws/60000").await;
     ensure!(late.is_err_and(|error| format!("{error:#}").contains("504")), "the handshake is bounded");
+    Ok(())
+}
+
+async fn a_short_limit_of_one_route_takes_no_backend_from_another(sandbox: &Sandbox) -> Result<()> {
+    const OTHER: &str = "other.gw.example";
+    let [slow, good] = [Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?];
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[slow.address()])
+            .set_options(HOST, &json!({ "timeouts": { "first_byte": 0.05 } }))
+            .add_terminated(OTHER, &[slow.address(), good.address()]);
+    })
+    .await?;
+    // More than enough to make a backend unhealthy that does not respond within the limit of the node.
+    for _ in 0..8 {
+        setup.client()?.get(HOST, "/slow/400").await?.expect(504)?;
+    }
+    let before = slow.requests();
+    let mut connection = setup.client()?.connect(OTHER).await?;
+    for _ in 0..10 {
+        connection.get(OTHER, "/").await?.expect(200)?;
+    }
+    ensure!(slow.requests() == before + 5, "{} of 10", slow.requests() - before);
     Ok(())
 }
