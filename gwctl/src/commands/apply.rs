@@ -28,9 +28,10 @@ pub(super) async fn apply(
     flags: &Apply,
     format: Format,
 ) -> Result<(), CommandError> {
-    let mut desired = parse(&read_file(&flags.file, FLAG)?).map_err(|error| manifest_error(&error))?;
+    let at_fault = |error: ManifestError| manifest_error(&flags.file, &error);
+    let mut desired = parse(&read_file(&flags.file, FLAG)?).map_err(at_fault)?;
     resolve_hosts(client, &mut desired).await?;
-    check_duplicates(&desired).map_err(|error| manifest_error(&error))?;
+    check_duplicates(&desired).map_err(at_fault)?;
     let plan = plan(&desired, &own_routes(client, caller).await?, flags.prune);
     let is_text = format.is_text();
     if is_text {
@@ -210,8 +211,9 @@ fn check_results(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Resu
         .hint(format!("{hint}successful changes are kept; apply the file again to make the remaining ones")))
 }
 
-fn manifest_error(error: &ManifestError) -> CommandError {
-    CommandError::new(FailureKind::Usage, error)
+fn manifest_error(file: &Path, error: &ManifestError) -> CommandError {
+    let name = if file == Path::new("-") { "stdin".into() } else { file.display().to_string() };
+    CommandError::new(FailureKind::Usage, format!("{name}: {error}"))
         .flag(FLAG)
         .hint("write YAML or JSON such as {routes: [{subdomain: myapp, backends: ['[54f:1::2]:8080']}]}")
 }
