@@ -263,22 +263,7 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "services_storage.db_path" => {
             (&["--secret-key-file=key"], &["--secret-key-file=key", "--services-storage-db-path=x.db"])
         }
-        "pub_key_store.module" => {
-            (&[], &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"])
-        }
-        "pub_key_store.path" => (&[], &["--pub-key-store-path=keys"]),
-        "pub_key_store.uri" => (
-            &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"],
-            &["--pub-key-store-module=http", "--pub-key-store-uri=https://l.example/{id}"],
-        ),
-        "pub_key_store.ttl" => (
-            &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"],
-            &[
-                "--pub-key-store-module=http",
-                "--pub-key-store-uri=https://k.example/{id}",
-                "--pub-key-store-ttl=1m",
-            ],
-        ),
+        key if key.starts_with("pub_key_store.") => changed_key_store(key),
         "rpc.listen" => (&[], &["--rpc-listen=127.0.0.1:1"]),
         "rpc.require" => (&[], &["--rpc-require=date"]),
         "feed.listen" => (&[], &["--feed-listen=unix:feed.sock"]),
@@ -306,6 +291,29 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &["--acme-eab-kid=a", "--acme-eab-hmac-key=AAAA"],
         ),
         "acme.fallback" => (&[], &["--acme-fallback=https://two.example/dir"]),
+        other => panic!("`{other}` has no sample"),
+    }
+}
+
+/// Returns the same for a key of the section `[pub_key_store]`.
+fn changed_key_store(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match key {
+        "pub_key_store.module" => {
+            (&[], &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"])
+        }
+        "pub_key_store.path" => (&[], &["--pub-key-store-path=keys"]),
+        "pub_key_store.uri" => (
+            &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"],
+            &["--pub-key-store-module=http", "--pub-key-store-uri=https://l.example/{id}"],
+        ),
+        "pub_key_store.ttl" => (
+            &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"],
+            &[
+                "--pub-key-store-module=http",
+                "--pub-key-store-uri=https://k.example/{id}",
+                "--pub-key-store-ttl=1m",
+            ],
+        ),
         other => panic!("`{other}` has no sample"),
     }
 }
