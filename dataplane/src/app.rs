@@ -16,13 +16,14 @@ use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, BindError, InheritedSockets, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog,
-    max_clients, notify, signals, watch_reload,
+    Application, BindError, FileCheckError, InheritedSockets, ProcessMetrics, Readiness, Stop, TaskError,
+    Tasks, Watchdog, max_clients, notify, signals, watch_reload,
 };
 
 use crate::backend::connector::Observation;
 use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
+use crate::backend::tls::BackendTlsConfigs;
 use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
@@ -39,6 +40,7 @@ use crate::feed::{Publisher, file, renewal};
 use crate::identity::{IdentityStore, StateDirError};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::problems::problems;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -103,10 +105,15 @@ impl Application for App {
     type Settings = Settings;
     type Config = Config;
     type ConfigError = ConfigError;
+    type Problem = FileCheckError;
     type Error = AppError;
 
     fn configure(settings: Settings) -> Result<Config, ConfigError> {
         settings.resolve()
+    }
+
+    fn problems(config: &Config) -> Vec<FileCheckError> {
+        problems(config)
     }
 
     fn log_level(config: &Config) -> &str {
@@ -143,7 +150,8 @@ impl Application for App {
         let mut watchdog = Watchdog::default();
         let drain = DrainState::new(readiness.clone());
         let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
-        let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
+        let ack_timeout = config.live.limits.ack_timeout;
+        let dialer = Dialer { own_listeners, ack_timeout, tls: BackendTlsConfigs::default() };
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
         let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),

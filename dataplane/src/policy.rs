@@ -10,6 +10,7 @@ use webgateway_proto::model::RouteOptions;
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
+use crate::http::grpc;
 
 /// Decides whether a request may be forwarded.
 ///
@@ -33,15 +34,18 @@ pub(crate) fn own_response(
     response
 }
 
-/// Returns the response to a request for `route`, with the fields that its options require.
+/// Returns the response to a request for `route`, with the fields that its options require. An error is answered in the
+/// form that the client understands.
 pub(crate) fn finish(
     route: Option<&FeedRoute>,
     answered: Result<Response<ResponseBody>, ProxyError>,
+    is_grpc: bool,
 ) -> Response<ResponseBody> {
+    let of_error = |error: ProxyError| if is_grpc { grpc::error_response(&error) } else { error.response() };
     let Some(options) = route.map(|route| &route.destination.options) else {
-        return answered.unwrap_or_else(|error| error.response());
+        return answered.unwrap_or_else(of_error);
     };
-    let mut response = answered.unwrap_or_else(|error| own_response(options, error.response()));
+    let mut response = answered.unwrap_or_else(|error| own_response(options, of_error(error)));
     headers::set_hsts(options, response.headers_mut());
     response
 }

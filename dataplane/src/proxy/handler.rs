@@ -21,6 +21,7 @@ use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::grpc;
 use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
 use crate::policy::{self, paths::PathDecision};
@@ -75,6 +76,7 @@ async fn handle(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
+    let is_grpc = grpc::is_call(&request);
     let context = &connection.context;
     let record = context.worker.access_log.then(|| AccessRecord::of(&request));
     let mut route = None;
@@ -85,7 +87,7 @@ async fn handle(
         respond(&connection, request, &exchange, &mut route).await
     };
     exchange.mark_answered();
-    let mut response = policy::finish(route.as_deref(), answered);
+    let mut response = policy::finish(route.as_deref(), answered, is_grpc);
     if is_head && !is_h1 {
         // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
         *response.body_mut() = ResponseBody::fixed("");

@@ -1,6 +1,7 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod backend;
 mod error;
 mod headers;
 mod hsts;
@@ -44,6 +45,8 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
     #[command(flatten)]
+    backend: backend::BackendFlags,
+    #[command(flatten)]
     paths: paths::PathFlags,
     #[command(flatten)]
     headers: headers::HeaderFlags,
@@ -74,6 +77,7 @@ impl RouteOptionFlags {
             host_header: self.host_header.into(),
             ..RouteOptionsPatch::default()
         };
+        self.backend.add_to(&mut patch)?;
         self.paths.add_to(&mut patch)?;
         self.headers.add_to(&mut patch)?;
         self.hsts.add_to(&mut patch)?;
