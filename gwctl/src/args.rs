@@ -87,7 +87,9 @@ fn endpoint_and_credentials(global: &Global) -> Result<(Endpoint, Credentials), 
 
 fn route_call(command: Routes) -> Result<Call, ArgError> {
     match command {
-        Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).with_wait(&create.wait)),
+        Routes::Create(create) => {
+            Ok(Call::Create(Box::new(routes::create(&create)?)).with_wait(&create.wait))
+        }
         Routes::List(flags) if flags.watch => Ok(Call::Watch(routes::filter(flags))),
         Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
         Routes::Get(route) => routes::selector(&route).map(Call::Get),

@@ -98,9 +98,9 @@ impl FeedFile {
     }
 
     /// Sets an option of this host's route.
-    pub fn set_option(&mut self, host: &str, name: &str, value: Value) -> &mut Self {
+    pub fn set_option(&mut self, host: &str, option: &str, value: Value) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
-            route[name] = value.clone();
+            route[option] = value.clone();
         }
         self
     }

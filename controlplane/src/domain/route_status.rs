@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use webgateway_proto::model::{Destination, DnsRecord, Host, KeyId, Mode, Route, Suspension};
+use webgateway_proto::model::{DnsRecord, Host, KeyId, Mode, Route, Suspension};
 
 use super::certificates::awaited_issuance;
 use super::listeners::GatewayListeners;
@@ -94,9 +94,9 @@ fn status_with(
 
 /// Returns a problem if a backend is a listener of the gateway. The route may be older than that listener.
 fn loop_problem(route: &Route, gateway: &Gateway) -> Option<RouteProblem> {
-    let Destination { backends, options, .. } = &route.destination;
-    let addresses = backends.as_slice().iter().copied().chain(options.backends());
-    let backend = gateway.listeners.first_among(addresses)?;
+    let destination = &route.destination;
+    let of_options = destination.options.backends().map(|(_, backend)| backend);
+    let backend = gateway.listeners.first_among(destination.all_backends().chain(of_options))?;
     let reason = format!("its backend {backend} is a listener of this gateway itself and is not used");
     Some(RouteProblem { reason, records: Vec::new() })
 }

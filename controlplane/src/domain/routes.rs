@@ -106,12 +106,15 @@ impl Domain {
         }
     }
 
-    /// Checks the addresses that options connect to, as those of backends.
+    /// Checks the addresses that options connect to, which must meet the same conditions as a route's own backends.
     fn admit_options(&self, options: &RouteOptions) -> Result<(), DomainError> {
-        let refused = |error| DomainError::OptionBackend("auth", error);
+        let refused = |(option, error)| DomainError::OptionBackend(option, error);
         options.check_backends(&self.allowed_backends).map_err(refused)?;
-        match self.listeners.first_among(options.backends()) {
-            Some(own) => Err(DomainError::OptionListener("auth", own)),
+        let own = options
+            .backends()
+            .find(|(_, backend)| self.listeners.first_among(std::iter::once(*backend)).is_some());
+        match own {
+            Some((option, backend)) => Err(DomainError::OptionListener(option, backend)),
             None => Ok(()),
         }
     }
@@ -219,7 +222,7 @@ fn create(
         return if same { Ok(status_of(tx, route, gateway)?) } else { Err(DomainError::IdTaken(id)) };
     }
     refuse_taken(tx, caller, &new.host)?;
-    let backends = new.destination.backends.as_slice().len() as u64;
+    let backends = new.destination.all_backends().count() as u64;
     quotas.admit(tx, caller, &UsageIncrease { routes: 1, backends })?;
     let route = Route {
         id: new.id.unwrap_or_else(RouteId::generate),
@@ -253,7 +256,7 @@ fn update(
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
     }
-    let count = |route: &Route| route.destination.backends.as_slice().len() as u64;
+    let count = |route: &Route| route.destination.all_backends().count() as u64;
     let backends = count(&route).saturating_sub(count(&before));
     quotas.admit(tx, caller, &UsageIncrease { routes: 0, backends })?;
     route.version = tx.revise()?;

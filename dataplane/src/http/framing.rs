@@ -46,7 +46,7 @@ pub(crate) enum Direction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TrailerRules {
     direction: Direction,
-    /// The fields that Connection names in the head of the message, and those that the gateway sets.
+    /// The fields that may not be trailers: those that Connection names in the head of the message, and others.
     excluded: Vec<HeaderName>,
 }
 
@@ -127,7 +127,7 @@ impl TrailerRules {
         Self { direction, excluded: named_by_connection(headers) }
     }
 
-    /// Excludes further fields, which the client may not send.
+    /// Excludes further fields, which the sender may not set.
     #[must_use]
     pub(crate) fn excluding<'a>(mut self, names: impl Iterator<Item = &'a HeaderName>) -> Self {
         self.excluded.extend(names.cloned());

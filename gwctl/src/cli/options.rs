@@ -2,8 +2,12 @@
 
 mod access;
 mod auth;
+mod backend;
 mod error;
+mod headers;
+mod hsts;
 mod maintenance;
+mod paths;
 mod rate_limit;
 
 use std::time::Duration;
@@ -44,6 +48,14 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
     #[command(flatten)]
+    backend: backend::BackendFlags,
+    #[command(flatten)]
+    paths: paths::PathFlags,
+    #[command(flatten)]
+    headers: headers::HeaderFlags,
+    #[command(flatten)]
+    hsts: hsts::HstsFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
     #[command(flatten)]
     maintenance: maintenance::MaintenanceFlags,
@@ -74,11 +86,25 @@ impl RouteOptionFlags {
             host_header: self.host_header.into(),
             ..RouteOptionsPatch::default()
         };
+        self.backend.add_to(&mut patch)?;
+        self.paths.add_to(&mut patch)?;
+        self.headers.add_to(&mut patch)?;
+        self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
         self.maintenance.add_to(&mut patch)?;
         self.rate_limit.add_to(&mut patch)?;
         self.auth.add_to(&mut patch)?;
         Ok(patch)
+    }
+
+    /// Iterates over the words of options that may be backends.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
+        self.paths.backends()
+    }
+
+    /// Replaces the backends in options for which `replacement` returns another spelling.
+    pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        self.paths.replace_backends(replacement);
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

@@ -5,15 +5,20 @@
 //! to nodes as one message.
 
 mod auth;
+pub mod backend_tls;
 mod declare;
+mod headers;
+mod hsts;
 mod maintenance;
 mod networks;
 mod object;
 mod patch;
+mod paths;
 mod rate_limit;
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -22,10 +27,20 @@ pub use self::auth::{
     Auth, BasicAuth, ForwardAuth, InvalidAuthError, InvalidBasicAuthError, InvalidForwardAuthError,
     InvalidPasswordHashError, MAX_HEADERS, MAX_USERS, PasswordHash, PasswordScheme,
 };
+pub use self::backend_tls::{BackendTls, InvalidBackendTlsError, Trust};
 use self::declare::options;
+pub use self::headers::{
+    HeaderChanges, HeaderField, HeaderRules, InvalidHeaderError, MAX_HEADER_BYTES, MAX_HEADER_CHANGES,
+};
+pub use self::hsts::{Hsts, InvalidHstsError};
 pub use self::maintenance::{InvalidMaintenanceError, MAX_MAINTENANCE_TEXT, Maintenance};
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
+pub use self::paths::{
+    InvalidPathRuleError, InvalidPathRulesError, InvalidRedirectError, InvalidRulePathError, MAX_PATH_RULES,
+    MAX_RULE_BACKENDS, MAX_RULE_PATH, MAX_TARGET, PathAction, PathPattern, PathRule, PathRules, Redirect,
+    Rewrite, RulePath,
+};
 pub use self::rate_limit::{InvalidRateLimitError, RateLimit, RequestRate};
 use super::words::{Describe, words};
 use super::{Backend, HealthCheck, InvalidBackendError, Mode, Prefixes, Probe};
@@ -43,6 +58,24 @@ options! {
     /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
+    /// The protocol that the backends of a terminated route speak.
+    #[serde(default, skip_serializing_if = "BackendProtocol::is_http1")]
+    backend_protocol: BackendProtocol = BackendProtocol::Https;
+    /// TLS to the backends. It needs the `backend_protocol` `https` or `https-h2`.
+    #[serde(default, skip_serializing_if = "BackendTls::is_default")]
+    backend_tls: BackendTls = BackendTls::sample();
+    /// Rules for paths: other backends, a change of the path, or a redirect. An exact path takes precedence over a
+    /// prefix, and a longer prefix over a shorter one, whatever their order. Requests without a rule go to the route's
+    /// backends. At most 64 rules with 128 different backends.
+    #[serde(default, skip_serializing_if = "PathRules::is_empty")]
+    paths: PathRules = PathRules::sample();
+    /// Changes of header fields in requests to backends and in responses to clients. In each direction, fields are
+    /// removed first, then set, then added; at most 64 changes and 8 KiB.
+    #[serde(default, skip_serializing_if = "HeaderRules::is_empty")]
+    headers: HeaderRules = HeaderRules::sample();
+    /// HTTP Strict Transport Security (RFC 6797): browsers use the host with https only. Replaces the backend's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hsts: Option<Hsts> = Hsts::new(Duration::from_secs(365 * 86_400), true, false).ok();
     /// The networks of clients that may use the route. If empty, all clients may.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     allow: Networks = Networks::sample(&["203.0.113.0/24", "2001:db8::/32"]);
@@ -65,7 +98,8 @@ options! {
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.
-const TERMINATED_ONLY: &[&str] = &["auth", "host_header", "maintenance"];
+const TERMINATED_ONLY: &[&str] =
+    &["host_header", "backend_protocol", "backend_tls", "paths", "headers", "hsts", "maintenance", "auth"];
 
 words! {
     /// The load balancing policy of a route.
@@ -86,6 +120,39 @@ words! {
         Preserve = "preserve",
         /// The backend's own address and port.
         Backend = "backend",
+    }
+}
+
+words! {
+    /// The protocol between the gateway and the backends of a terminated route.
+    pub enum BackendProtocol {
+        /// HTTP/1.1.
+        #[default]
+        Http1 = "http1",
+        /// HTTP/2 without TLS, with prior knowledge.
+        H2c = "h2c",
+        /// HTTP/1.1 over TLS.
+        Https = "https",
+        /// HTTP/2 over TLS.
+        HttpsH2 = "https-h2",
+    }
+}
+
+impl BackendProtocol {
+    const fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1)
+    }
+
+    /// Returns whether connections to the backends are encrypted.
+    #[must_use]
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Https | Self::HttpsH2)
+    }
+
+    /// Returns whether the backends speak HTTP/2.
+    #[must_use]
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::HttpsH2)
     }
 }
 
@@ -137,7 +204,7 @@ impl RouteOptions {
     /// Checks that a route of this mode may have these options.
     pub fn check_fits(&self, mode: Mode) -> Result<(), UnsuitableOptionError> {
         if mode == Mode::Terminate {
-            return Ok(());
+            return self.check_needs();
         }
         if self.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_))) {
             return Err(UnsuitableOptionError::HealthPath);
@@ -149,23 +216,37 @@ impl RouteOptions {
         unsuitable.map_or(Ok(()), |name| Err(UnsuitableOptionError::TerminatedOnly(name)))
     }
 
+    /// Checks that no option of a terminated route lacks another one that it needs.
+    fn check_needs(&self) -> Result<(), UnsuitableOptionError> {
+        if !self.backend_tls.is_default() && !self.backend_protocol.has_tls() {
+            let needs = "the `backend_protocol` https or https-h2";
+            return Err(UnsuitableOptionError::Needs { option: "backend_tls", needs });
+        }
+        Ok(())
+    }
+
     /// Returns whether clients with this address may use the route.
     #[must_use]
     pub fn admits(&self, client: IpAddr) -> bool {
         !self.deny.contain(client) && (self.allow.is_empty() || self.allow.contain(client))
     }
 
-    /// Iterates over the addresses that the options connect to, besides the route's backends.
-    pub fn backends(&self) -> impl Iterator<Item = Backend> {
-        self.auth.iter().filter_map(|auth| match auth {
+    /// Iterates over the addresses that the options connect to, besides the route's backends, each with the name of its
+    /// option.
+    pub fn backends(&self) -> impl Iterator<Item = (&'static str, Backend)> {
+        let of_paths = self.paths.backends().iter().map(|backend| ("paths", *backend));
+        let of_auth = self.auth.iter().filter_map(|auth| match auth {
             Auth::Basic(_) => None,
-            Auth::Forward(forward) => Some(forward.backend()),
-        })
+            Auth::Forward(forward) => Some(("auth", forward.backend())),
+        });
+        of_paths.chain(of_auth)
     }
 
-    /// Checks that all [`backends`](Self::backends) are inside `prefixes`.
-    pub fn check_backends(&self, prefixes: &Prefixes) -> Result<(), InvalidBackendError> {
-        self.backends().try_for_each(|backend| prefixes.admit(backend).map(drop))
+    /// Checks that all [`backends`](Self::backends) are inside `prefixes`. The error has the name of the option.
+    pub fn check_backends(&self, prefixes: &Prefixes) -> Result<(), (&'static str, InvalidBackendError)> {
+        self.backends().try_for_each(|(option, backend)| {
+            prefixes.admit(backend).map(drop).map_err(|error| (option, error))
+        })
     }
 
     /// Returns the JSON form for the audit log, in which fingerprints stand for password hashes.

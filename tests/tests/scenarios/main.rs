@@ -18,8 +18,10 @@ mod feed;
 mod feed_cache;
 mod feed_partitions;
 mod framing;
+mod grpc_backends;
 mod harness;
 mod health;
+mod http2_backends;
 mod http_challenges;
 mod http_port;
 mod interop;
@@ -46,7 +48,10 @@ mod route_access;
 mod route_basic_auth;
 mod route_changes;
 mod route_forward_auth;
+mod route_headers;
+mod route_hsts;
 mod route_maintenance;
+mod route_paths;
 mod route_rate_limit;
 mod route_removal;
 mod setup;
@@ -61,6 +66,7 @@ mod socket_activation;
 mod stress;
 mod strict_heads;
 mod terminated_routes;
+mod tls_backends;
 mod trailers;
 mod uploads;
 mod users;
@@ -85,6 +91,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         websockets::scenarios(),
         misdirected::scenarios(),
         loops::scenarios(),
+        tls_backends::scenarios(),
+        http2_backends::scenarios(),
+        grpc_backends::scenarios(),
         failing_backends::scenarios(),
         health::scenarios(),
         http_port::scenarios(),
@@ -102,6 +111,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         route_basic_auth::scenarios(),
         route_forward_auth::scenarios(),
         route_changes::scenarios(),
+        route_paths::scenarios(),
+        route_headers::scenarios(),
+        route_hsts::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),
         reload::scenarios(),

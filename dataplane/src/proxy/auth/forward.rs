@@ -110,7 +110,8 @@ async fn ask(
     // The id is not the route's, whose backends are used in turn.
     let (id, host) = (RouteId::from_bytes([0; 16]), route.host.clone());
     let service = FeedRoute { id, host, destination: Destination::from(backends) };
-    let BackendResponse { response, lease, .. } = forward(worker, &service, question, exchange).await?;
+    let forwarding = forward(worker, &service, &service.destination.backends, question, exchange);
+    let BackendResponse { response, lease, .. } = forwarding.await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnexpectedUpgrade);
     }
@@ -118,10 +119,8 @@ async fn ask(
     let is_success = head.status.is_success();
     let body = match read(body).await {
         Ok(body) => {
-            lease.connection.control.set_in_flight(false);
-            if lease.is_reusable {
-                lease.pool.put(lease.backend, lease.connection, worker.clock.now(), lease.keep_alive);
-            }
+            lease.control().into_iter().for_each(|control| control.set_in_flight(false));
+            lease.release(worker.clock.now(), true);
             body
         }
         // Of a success only the head matters. The connection is closed, as its response was not read.
