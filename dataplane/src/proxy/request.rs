@@ -8,7 +8,8 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
-use super::forward::{BackendResponse, forward};
+use super::attempt::BackendResponse;
+use super::forward::forward;
 use super::span::record_route;
 use super::upgrade::{Upgrade, spawn_tunnel};
 use crate::backend::lease::Lease;

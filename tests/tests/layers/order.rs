@@ -238,6 +238,8 @@ pub(crate) const CRATES: &[Layers] = &[
             "policy",
             "proxy::span",
             "proxy::upgrade",
+            "proxy::attempt",
+            "proxy::http2",
             "proxy::forward",
             "proxy::request",
             "proxy::api",

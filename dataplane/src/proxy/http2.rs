@@ -13,7 +13,7 @@ use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 
-use super::{BackendResponse, SendError, in_time};
+use super::attempt::{BackendResponse, SendError, in_time};
 use crate::backend::dial::DialError;
 use crate::backend::http2::{Http2Connection, StreamPermit};
 use crate::backend::lease::Lease;

@@ -1,0 +1,59 @@
+//! One attempt to send a request to a backend, whatever the protocol.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::backend::lease::Lease;
+use crate::http::body::RequestBody;
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+use crate::http::framing::TrailerRules;
+
+/// A backend's response and the connection that it came on.
+pub(crate) struct BackendResponse {
+    /// The response, its body unread.
+    pub response: Response<Incoming>,
+    /// The lease of the backend connection.
+    pub lease: Lease<RequestBody>,
+    /// The rules for the trailers of the response.
+    pub rules: TrailerRules,
+}
+
+/// The reason why a request got no response.
+pub(super) enum SendError {
+    /// Nothing was sent; the request is returned for a retry.
+    Unsent(Box<Request<RequestBody>>, ProxyError),
+    /// The request was sent, at least in part, or may have been.
+    Sent(ProxyError),
+}
+
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange. A continuing upload is progress.
+///
+/// The caller pins the future, because a future passed by value would occupy its space twice.
+pub(super) async fn in_time<T>(
+    mut response: Pin<&mut impl Future<Output = T>>,
+    exchange: &Exchange,
+    limit: Duration,
+) -> Option<T> {
+    let mut timer = exchange.timer(exchange.last_progress() + limit);
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        while timer.poll(cx).is_ready() {
+            let deadline = exchange.last_progress() + limit;
+            if deadline <= Instant::now() {
+                return Poll::Ready(None);
+            }
+            timer.reset(deadline);
+        }
+        Poll::Pending
+    })
+    .await
+}
