@@ -1,9 +1,16 @@
 //! The policies of a terminated route: its options that decide about a request before it is forwarded.
 
+pub(crate) mod headers;
+pub(crate) mod paths;
+
+use http::Response;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::RouteOptions;
 
 use crate::context::ConnectionContext;
+use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
+use crate::http::grpc;
 
 /// Decides whether a request may be forwarded.
 ///
@@ -16,4 +23,29 @@ pub(crate) fn admit(connection: &ConnectionContext, route: &FeedRoute) -> Result
         return Err(ProxyError::Denied);
     }
     Ok(())
+}
+
+/// Returns a response of the gateway itself, such as a redirect, with the fields that these options add.
+pub(crate) fn own_response(
+    options: &RouteOptions,
+    mut response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    headers::change_own(options.headers.response(), response.headers_mut());
+    response
+}
+
+/// Returns the response to a request for `route`, with the fields that its options require. An error is answered in the
+/// form that the client understands.
+pub(crate) fn finish(
+    route: Option<&FeedRoute>,
+    answered: Result<Response<ResponseBody>, ProxyError>,
+    is_grpc: bool,
+) -> Response<ResponseBody> {
+    let of_error = |error: ProxyError| if is_grpc { grpc::error_response(&error) } else { error.response() };
+    let Some(options) = route.map(|route| &route.destination.options) else {
+        return answered.unwrap_or_else(of_error);
+    };
+    let mut response = answered.unwrap_or_else(|error| own_response(options, of_error(error)));
+    headers::set_hsts(options, response.headers_mut());
+    response
 }

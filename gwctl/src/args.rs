@@ -45,7 +45,7 @@ pub(crate) enum Action {
     /// Checks gateway and key, and saves them as a profile.
     Login { endpoint: Endpoint, credentials: Credentials, profile: String },
     /// Calls a method that requires a signature.
-    Signed { endpoint: Endpoint, credentials: Credentials, call: Call },
+    Signed { endpoint: Endpoint, credentials: Credentials, call: Box<Call> },
 }
 
 impl Action {
@@ -73,7 +73,7 @@ impl Action {
             Command::Admin(command) => admin::call(command)?,
         };
         let (endpoint, credentials) = endpoint_and_credentials(global)?;
-        Ok(Self::Signed { endpoint, credentials, call })
+        Ok(Self::Signed { endpoint, credentials, call: Box::new(call) })
     }
 }
 
@@ -84,7 +84,9 @@ fn endpoint_and_credentials(global: &Global) -> Result<(Endpoint, Credentials), 
 
 fn route_call(command: Routes) -> Result<Call, ArgError> {
     match command {
-        Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).with_wait(&create.wait)),
+        Routes::Create(create) => {
+            Ok(Call::Create(Box::new(routes::create(&create)?)).with_wait(&create.wait))
+        }
         Routes::List(flags) if flags.watch => Ok(Call::Watch(routes::filter(flags))),
         Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
         Routes::Get(route) => routes::selector(&route).map(Call::Get),

@@ -5,8 +5,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::audit::action;
+use webgateway_proto::model::options::PathRules;
 use webgateway_proto::model::{
-    Backend, Backends, Destination, Host, KeyId, Mode, Route, RouteId, RouteOptions, RouteOptionsPatch,
+    Backend, Backends, Destination, Host, KeyId, Mode, Patch, Route, RouteId, RouteOptions, RouteOptionsPatch,
 };
 
 use super::caller::Caller;
@@ -100,9 +101,19 @@ impl Domain {
 
     fn admit_backends(&self, texts: &[String]) -> Result<Backends, DomainError> {
         let backends = Backends::parse(texts, &self.allowed_backends)?;
-        match self.listeners.first_among(&backends) {
+        match self.listeners.first_among(backends.as_slice().iter().copied()) {
             Some(own) => Err(DomainError::OwnListener(own)),
             None => Ok(backends),
+        }
+    }
+
+    /// Checks the backends of path rules, which must meet the same conditions as a route's own.
+    fn admit_paths(&self, paths: &PathRules) -> Result<(), DomainError> {
+        let refused = |error| DomainError::OptionBackend("paths", error);
+        paths.admit(&self.allowed_backends).map_err(refused)?;
+        match self.listeners.first_among(paths.backends().iter().copied()) {
+            Some(own) => Err(DomainError::OptionListener("paths", own)),
+            None => Ok(()),
         }
     }
 
@@ -129,6 +140,7 @@ impl Domain {
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
         let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
         let backends = self.admit_backends(&backends)?;
+        self.admit_paths(&options.paths)?;
         let destination = Destination::new(mode, backends, options)?;
         let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
@@ -154,6 +166,9 @@ impl Domain {
     ) -> Result<RouteStatus, DomainError> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
+        if let Patch::Set(paths) = &command.options.paths {
+            self.admit_paths(paths)?;
+        }
         let change = RouteUpdate { host, backends: backends.transpose()?, command };
         let (by, context, dry_run) = (caller.clone(), self.route_context(), change.command.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &context);
@@ -207,7 +222,7 @@ fn create(
         return if same { Ok(status_of(tx, route, gateway)?) } else { Err(DomainError::IdTaken(id)) };
     }
     refuse_taken(tx, caller, &new.host)?;
-    let backends = new.destination.backends.as_slice().len() as u64;
+    let backends = new.destination.all_backends().count() as u64;
     quotas.admit(tx, caller, &UsageIncrease { routes: 1, backends })?;
     let route = Route {
         id: new.id.unwrap_or_else(RouteId::generate),
@@ -241,7 +256,7 @@ fn update(
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
     }
-    let count = |route: &Route| route.destination.backends.as_slice().len() as u64;
+    let count = |route: &Route| route.destination.all_backends().count() as u64;
     let backends = count(&route).saturating_sub(count(&before));
     quotas.admit(tx, caller, &UsageIncrease { routes: 0, backends })?;
     route.version = tx.revise()?;

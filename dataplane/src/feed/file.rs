@@ -158,6 +158,7 @@ fn put(resource: Resource) -> ToNode {
 fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, ResourceFileError> {
     let name = route.host.clone();
     let backends = Backends::parse(&route.backends, allowed);
+    let backends = backends.and_then(|own| Ok(route.options.paths.admit(allowed).map(|()| own)?));
     let backends = backends.map_err(|e| ResourceFileError::Backends(name.clone(), e))?;
     Ok(FeedRoute {
         id: route.id.parse().map_err(|e| ResourceFileError::RouteId(name.clone(), e))?,

@@ -36,6 +36,9 @@ pub(crate) enum RequestError {
     /// The body violates its framing or ended early.
     #[error("its body is invalid or incomplete")]
     InvalidBody,
+    /// The path has one rule of the route if it is read in one way, and another one if it is read in another way.
+    #[error("its path is ambiguous")]
+    AmbiguousPath,
     /// A request for an upgrade has a body.
     #[error("it asks for an upgrade and has a body")]
     UpgradeBody,

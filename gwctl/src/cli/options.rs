@@ -3,6 +3,9 @@
 mod access;
 mod backend;
 mod error;
+mod headers;
+mod hsts;
+mod paths;
 mod words;
 
 use std::time::Duration;
@@ -46,6 +49,12 @@ pub(crate) struct RouteOptionFlags {
     #[command(flatten)]
     backend: backend::BackendFlags,
     #[command(flatten)]
+    paths: paths::PathFlags,
+    #[command(flatten)]
+    headers: headers::HeaderFlags,
+    #[command(flatten)]
+    hsts: hsts::HstsFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
 }
 
@@ -71,8 +80,21 @@ impl RouteOptionFlags {
             ..RouteOptionsPatch::default()
         };
         self.backend.add_to(&mut patch)?;
+        self.paths.add_to(&mut patch)?;
+        self.headers.add_to(&mut patch)?;
+        self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
         Ok(patch)
+    }
+
+    /// Iterates over the words of options that may be backends.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
+        self.paths.backends()
+    }
+
+    /// Replaces the backends in options for which `replacement` returns another spelling.
+    pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        self.paths.replace_backends(replacement);
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

@@ -6,18 +6,32 @@
 
 pub mod backend_tls;
 mod declare;
+mod headers;
+mod hsts;
 mod networks;
+mod object;
 mod patch;
+mod paths;
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use thiserror::Error;
 
 pub use self::backend_tls::{BackendTls, InvalidBackendTlsError, Trust};
 use self::declare::options;
+pub use self::headers::{
+    HeaderChanges, HeaderField, HeaderRules, InvalidHeaderError, MAX_HEADER_BYTES, MAX_HEADER_CHANGES,
+};
+pub use self::hsts::{Hsts, InvalidHstsError};
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
+pub use self::paths::{
+    InvalidPathRuleError, InvalidPathRulesError, InvalidRedirectError, InvalidRulePathError, MAX_PATH_RULES,
+    MAX_RULE_BACKENDS, MAX_RULE_PATH, MAX_TARGET, PathAction, PathPattern, PathRule, PathRules, Redirect,
+    Rewrite, RulePath,
+};
 use super::words::{Describe, words};
 use super::{HealthCheck, Mode, Probe};
 
@@ -40,6 +54,18 @@ options! {
     /// TLS to the backends. It needs the `backend_protocol` `https` or `https-h2`.
     #[serde(default, skip_serializing_if = "BackendTls::is_default")]
     backend_tls: BackendTls = BackendTls::sample();
+    /// Rules for paths: other backends, a change of the path, or a redirect. An exact path takes precedence over a
+    /// prefix, and a longer prefix over a shorter one, whatever their order. Requests without a rule go to the route's
+    /// backends. At most 64 rules with 128 different backends.
+    #[serde(default, skip_serializing_if = "PathRules::is_empty")]
+    paths: PathRules = PathRules::sample();
+    /// Changes of header fields in requests to backends and in responses to clients. In each direction, fields are
+    /// removed first, then set, then added; at most 64 changes and 8 KiB.
+    #[serde(default, skip_serializing_if = "HeaderRules::is_empty")]
+    headers: HeaderRules = HeaderRules::sample();
+    /// HTTP Strict Transport Security (RFC 6797): browsers use the host with https only. Replaces the backend's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hsts: Option<Hsts> = Hsts::new(Duration::from_secs(365 * 86_400), true, false).ok();
     /// The networks of clients that may use the route. If empty, all clients may.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     allow: Networks = Networks::sample(&["203.0.113.0/24", "2001:db8::/32"]);
@@ -49,7 +75,8 @@ options! {
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.
-const TERMINATED_ONLY: &[&str] = &["backend_protocol", "backend_tls", "host_header"];
+const TERMINATED_ONLY: &[&str] =
+    &["host_header", "backend_protocol", "backend_tls", "paths", "headers", "hsts"];
 
 words! {
     /// The load balancing policy of a route.

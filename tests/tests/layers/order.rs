@@ -235,6 +235,8 @@ pub(crate) const CRATES: &[Layers] = &[
             "http",
             "context",
             "problems",
+            "policy::headers",
+            "policy::paths",
             "policy",
             "proxy::span",
             "proxy::upgrade",

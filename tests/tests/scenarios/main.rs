@@ -46,6 +46,9 @@ mod responses;
 mod restored_backup;
 mod route_access;
 mod route_changes;
+mod route_headers;
+mod route_hsts;
+mod route_paths;
 mod route_removal;
 mod setup;
 mod shared_state;
@@ -100,6 +103,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_api_clients::scenarios(),
         route_access::scenarios(),
         route_changes::scenarios(),
+        route_paths::scenarios(),
+        route_headers::scenarios(),
+        route_hsts::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),
         reload::scenarios(),
