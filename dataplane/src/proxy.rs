@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod attempt;
+mod auth;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

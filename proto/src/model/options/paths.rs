@@ -13,7 +13,7 @@ use thiserror::Error;
 pub use self::pattern::{InvalidRulePathError, MAX_RULE_PATH, PathPattern, RulePath};
 pub use self::redirect::{InvalidRedirectError, MAX_TARGET, Redirect};
 use self::spec::{RuleObject, RuleSpec};
-use crate::model::backend::{Backend, Backends, InvalidBackendError, InvalidBackendsError, Prefixes};
+use crate::model::backend::{Backend, Backends, InvalidBackendsError, Prefixes};
 use crate::model::words::Describe;
 
 /// The maximum number of rules of a route.
@@ -186,11 +186,6 @@ impl PathRules {
     #[must_use]
     pub fn backends(&self) -> &[Backend] {
         &self.backends
-    }
-
-    /// Returns an error if a backend is outside every prefix.
-    pub fn admit(&self, allowed: &Prefixes) -> Result<(), InvalidBackendError> {
-        self.backends.iter().try_for_each(|backend| allowed.admit(*backend).map(drop))
     }
 
     pub(super) fn sample() -> Self {
