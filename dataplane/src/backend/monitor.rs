@@ -18,7 +18,7 @@ use webgateway_proto::model::{Host, Probe, RouteId};
 use super::check_schedule::{CheckSchedule, DueCheck, Transition};
 use super::connector::Observation;
 use super::dial::Dialer;
-use super::probe::probe;
+use super::probe::{ProbeTarget, probe};
 use super::unhealthy::UnhealthySet;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -135,7 +135,8 @@ impl Monitor {
                     (check.probe(), check.interval().min(MAX_CHECK_DURATION))
                 });
             let host = due.host.as_ref().map_or("", Host::as_str);
-            let outcome = probe(backend, due.target.transport.as_deref(), kind, host, limit, &dialer).await;
+            let target = ProbeTarget { backend, transport: due.target.transport.as_deref(), host };
+            let outcome = probe(target, kind, limit, &dialer).await;
             let outcome = outcome.map_err(|error| error.to_string());
             (due, outcome)
         });

@@ -205,8 +205,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let socket = (stream.round_trip(), Arc::clone(stream.control()));
-    begin(tasks, backend, stream, socket, None, limits).await
+    let (round_trip, control) = (stream.round_trip(), Arc::clone(stream.control()));
+    NewConnection { io: stream, round_trip, control, transport: None }.begin(tasks, backend, limits).await
 }
 
 /// Begins HTTP/1.1 on a new TLS connection, like [`handshake`].
@@ -223,37 +223,46 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let below = stream.get_ref().0;
-    let socket = (below.round_trip(), Arc::clone(below.control()));
-    begin(tasks, backend, stream, socket, Some(Rc::new(transport)), limits).await
+    let (round_trip, control) = (below.round_trip(), Arc::clone(below.control()));
+    let transport = Some(Rc::new(transport));
+    NewConnection { io: stream, round_trip, control, transport }.begin(tasks, backend, limits).await
 }
 
-async fn begin<B, I>(
-    tasks: &LocalTasks,
-    backend: SocketAddr,
+/// A new connection, with TLS or without.
+struct NewConnection<I> {
     io: I,
-    (round_trip, control): (Duration, Arc<StreamControl>),
+    round_trip: Duration,
+    control: Arc<StreamControl>,
     transport: Option<Rc<Transport>>,
-    limits: &Limits,
-) -> hyper::Result<BackendConnection<B>>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (heads, trailers) = (ResponseHeads::default(), TrailerSlot::default());
-    let io = TrailerIo::new(StrictResponses::new(io, heads.clone()), trailers.clone());
-    let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
-    // A combinator, as an async block would contain the connection twice.
-    tasks.spawn(
-        "backend connection",
-        connection.with_upgrades().map(move |ended| {
-            if let Err(error) = ended {
-                trace!(%backend, %error, "backend connection ended");
-            }
-        }),
-    );
-    Ok(BackendConnection { sender, heads, trailers, round_trip, control, transport })
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> NewConnection<I> {
+    async fn begin<B>(
+        self,
+        tasks: &LocalTasks,
+        backend: SocketAddr,
+        limits: &Limits,
+    ) -> hyper::Result<BackendConnection<B>>
+    where
+        B: Body + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Self { io, round_trip, control, transport } = self;
+        let (heads, trailers) = (ResponseHeads::default(), TrailerSlot::default());
+        let io = TrailerIo::new(StrictResponses::new(io, heads.clone()), trailers.clone());
+        let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
+        // A combinator, as an async block would contain the connection twice.
+        tasks.spawn(
+            "backend connection",
+            connection.with_upgrades().map(move |ended| {
+                if let Err(error) = ended {
+                    trace!(%backend, %error, "backend connection ended");
+                }
+            }),
+        );
+        Ok(BackendConnection { sender, heads, trailers, round_trip, control, transport })
+    }
 }
 
 /// Returns the HTTP/1.1 client configuration with the limits of this node.

@@ -51,12 +51,21 @@ struct ProbeRequest<'a> {
     scheme: &'static str,
 }
 
-/// Probes a backend within `limit`, over `transport`; `None` is plain HTTP/1.1. `host` is the host of a GET request.
+/// The target of a probe.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProbeTarget<'a> {
+    /// The backend.
+    pub backend: Backend,
+    /// The transport; `None` for plain HTTP/1.1.
+    pub transport: Option<&'a Transport>,
+    /// The host of a GET request.
+    pub host: &'a str,
+}
+
+/// Probes a backend within `limit`.
 pub(crate) async fn probe(
-    backend: Backend,
-    transport: Option<&Transport>,
+    ProbeTarget { backend, transport, host }: ProbeTarget<'_>,
     kind: &Probe,
-    host: &str,
     limit: Duration,
     dialer: &Dialer,
 ) -> Result<(), ProbeError> {

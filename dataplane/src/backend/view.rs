@@ -9,7 +9,7 @@ use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertif
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
 use super::dial::Dialer;
-use super::probe::probe;
+use super::probe::{ProbeTarget, probe};
 use super::transport::Transport;
 use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
@@ -69,8 +69,9 @@ impl BackendView {
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
         let check = route.destination.options.health.as_ref();
         let kind = check.map_or(&Probe::Tcp, |check| check.probe());
-        let (transport, host) = (Transport::of(route), route.host.as_str());
-        let probed = probe(backend, transport.as_ref(), kind, host, PROBE_TIMEOUT, &self.dialer).await;
+        let transport = Transport::of(route);
+        let target = ProbeTarget { backend, transport: transport.as_ref(), host: route.host.as_str() };
+        let probed = probe(target, kind, PROBE_TIMEOUT, &self.dialer).await;
         let down = match probed {
             Err(error) => Some(error.to_string()),
             Ok(()) => {

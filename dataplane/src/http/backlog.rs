@@ -301,6 +301,8 @@ mod tests {
             end(&one);
             assert_eq!(worker.bytes.get(), 0);
         }
+        drop(one);
+        let (_one_output, one) = self::response(&worker);
         for response in [&one, &other] {
             wait(response);
             response.hold(LIMIT / 2 + 1);

@@ -1,56 +1,30 @@
 //! Forwarding of a request to a backend of its route, with retries where they are safe.
 
-mod http2;
-
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
 
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request};
 use hyper::client::conn::TrySendError;
-use tokio::time::Instant;
 use tracing::debug;
 use webgateway_process::ResponseHeads;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
-use super::attempts::Attempts;
+use super::attempt::{BackendResponse, SendError, in_time};
+use super::http2;
+use super::retries::Attempts;
 use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::lease::{ConnectionLease, Lease};
 use crate::backend::pool::{BackendConnection, handshake, handshake_tls, keep_alive_timeout};
 use crate::backend::transport::Transport;
-use crate::clock::TICK;
 use crate::context::WorkerContext;
 use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Direction, TrailerRules, frame_response};
-
-/// A backend's response and the connection that it came on.
-pub(crate) struct BackendResponse {
-    /// The response, its body unread.
-    pub response: Response<Incoming>,
-    /// The backend.
-    pub backend: Backend,
-    /// The lease of the backend connection.
-    pub lease: Lease<RequestBody>,
-    /// The rules for the trailers of the response.
-    pub rules: TrailerRules,
-}
-
-/// The reason why a request got no response.
-enum SendError {
-    /// Nothing was sent; the request is returned for a retry.
-    Unsent(Box<Request<RequestBody>>, ProxyError),
-    /// The request was sent, at least in part, or may have been.
-    Sent(ProxyError),
-}
 
 /// Sends `request` to a backend of `selection`, and again after the failures that the route's retries name.
 ///
@@ -216,36 +190,6 @@ async fn send_on(
         }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
-}
-
-/// Awaits `response`; returns `None` after `limit` without progress of the exchange, or after the route's own limit once
-/// the request was read. A continuing upload is progress.
-///
-/// The caller pins the future, because a future passed by value would occupy its space twice.
-async fn in_time<T>(
-    mut response: Pin<&mut impl Future<Output = T>>,
-    exchange: &Exchange,
-    limit: Duration,
-) -> Option<T> {
-    let own = exchange.bounds.first_byte_or(limit);
-    // The clock of the exchange is too coarse for a short limit.
-    let begun = if own == limit { exchange.last_progress() } else { Instant::now() };
-    let mut timer = exchange.timer(begun + own);
-    poll_fn(|cx| {
-        if let Poll::Ready(response) = response.as_mut().poll(cx) {
-            return Poll::Ready(Some(response));
-        }
-        while timer.poll(cx).is_ready() {
-            let (now, limit) = (Instant::now(), if exchange.is_request_read() { own } else { limit });
-            let deadline = begun.max(exchange.last_progress() + TICK) + limit;
-            if deadline <= now {
-                return Poll::Ready(None);
-            }
-            timer.reset(deadline.min(now + own));
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// Classifies a failure to send. If hyper cannot parse the response head, the error that `heads` found is the cause.

@@ -8,8 +8,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
+use super::attempt::BackendResponse;
 use super::deadline::before_deadline;
-use super::forward::{BackendResponse, forward};
+use super::forward::forward;
 use super::span::record_route;
 use super::sticky::StickySession;
 use super::upgrade::{Upgrade, spawn_tunnel};

@@ -197,6 +197,14 @@ async fn connections_are_not_shared_between_settings(sandbox: &Sandbox) -> Resul
     Ok(())
 }
 
+/// Returns the number of lines that report a backend as unhealthy for this reason.
+fn times_unhealthy(log: &str, port: u16, reason: &str) -> usize {
+    let backend = overlay(1, port).to_string();
+    let named =
+        |line: &&str| line.contains("backend unhealthy") && line.contains(&backend) && line.contains(reason);
+    log.lines().filter(named).count()
+}
+
 async fn other_protocols_are_reported(sandbox: &Sandbox) -> Result<()> {
     let all = Certificates::new()?;
     let issued = all.public.issue(&["*.gw.example"])?;
@@ -241,12 +249,7 @@ async fn other_protocols_are_reported(sandbox: &Sandbox) -> Result<()> {
     eventually("the log names the backends", SOON, async || {
         let log = gateway.process().log()?;
         for (port, reason) in [(8001, "NoApplicationProtocol"), (8002, "ALPN h2"), (8000, "does not speak")] {
-            let named = |line: &&str| {
-                line.contains("backend unhealthy")
-                    && line.contains(&overlay(1, port).to_string())
-                    && line.contains(reason)
-            };
-            ensure!(log.lines().any(|line| named(&line)), "{port}: {reason}");
+            ensure!(times_unhealthy(&log, port, reason) > 0, "{port}: {reason}");
         }
         Ok(())
     })
@@ -287,13 +290,8 @@ async fn health_checks_speak_the_protocol_of_the_route(sandbox: &Sandbox) -> Res
     eventually("bad backends are unhealthy", SOON, async || {
         let log = gateway.process().log()?;
         for (port, _, reason) in unhealthy {
-            let named = |line: &&str| {
-                line.contains("backend unhealthy")
-                    && line.contains(&overlay(1, port).to_string())
-                    && line.contains(reason)
-            };
-            // One for each kind of check.
-            ensure!(log.lines().filter(named).count() >= 2, "{port}: {reason}");
+            // Once for each kind of check.
+            ensure!(times_unhealthy(&log, port, reason) >= 2, "{port}: {reason}");
         }
         Ok(())
     })
@@ -313,9 +311,7 @@ async fn health_checks_speak_the_protocol_of_the_route(sandbox: &Sandbox) -> Res
     }
     let log = gateway.process().log()?;
     for port in [8000, 8001, 8004] {
-        let failed = format!("{}", overlay(1, port));
-        let found = log.lines().any(|line| line.contains("backend unhealthy") && line.contains(&failed));
-        ensure!(!found, "{failed} is healthy");
+        ensure!(times_unhealthy(&log, port, "") == 0, "{port} is healthy");
     }
     drop((backends, prior, plain));
     Ok(())

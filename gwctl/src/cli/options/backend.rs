@@ -10,8 +10,8 @@ use webgateway_proto::model::RouteOptionsPatch;
 use webgateway_proto::model::options::backend_tls::MAX_CA_BYTES;
 use webgateway_proto::model::options::{BackendProtocol, BackendTls, InvalidBackendTlsError};
 
-use super::enum_parser;
 use super::error::OptionError;
+use super::words::enum_parser;
 
 /// The flags of `backend_protocol` and `backend_tls`.
 #[derive(Debug, Args)]

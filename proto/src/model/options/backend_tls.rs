@@ -29,12 +29,12 @@ pub struct BackendTls {
 /// The certificates that are accepted from a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Trust {
-    /// Those that a public CA has issued.
+    /// Certificates that a public CA has issued.
     #[default]
     Public,
-    /// Those that one of these CAs has issued, and these certificates themselves.
+    /// Certificates that one of these CAs has issued, and these certificates themselves.
     Ca(CaCertificates),
-    /// All: the certificate is not verified.
+    /// Any certificate: it is not verified.
     Insecure,
 }
 

@@ -178,3 +178,21 @@ fn deny_takes_precedence_over_allow() {
         assert_eq!(admitted, (at_the_desk, in_the_office, elsewhere), "{options:?}");
     }
 }
+
+#[test]
+fn tls_settings_need_a_protocol_with_tls() {
+    for protocol in BackendProtocol::ALL {
+        let options = RouteOptions {
+            backend_protocol: *protocol,
+            backend_tls: BackendTls::sample(),
+            ..RouteOptions::default()
+        };
+        let fits = options.check_fits(Mode::Terminate).map_err(UnsuitableOptionError::option);
+        let expected = if protocol.has_tls() { Ok(()) } else { Err("backend_tls") };
+        assert_eq!(fits, expected, "{protocol}");
+        assert_eq!(
+            RouteOptions { backend_tls: BackendTls::default(), ..options }.check_fits(Mode::Terminate),
+            Ok(())
+        );
+    }
+}

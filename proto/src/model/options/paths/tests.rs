@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::RouteOptions;
+use crate::model::{Prefixes, RouteOptions};
 
 fn read(value: Value) -> Result<PathRules, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
