@@ -6,6 +6,7 @@ pub(crate) mod bounds;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;
+pub(crate) mod grpc;
 pub(crate) mod headers;
 pub(crate) mod incoming;
 pub(crate) mod refused_responses;

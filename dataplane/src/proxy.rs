@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod attempts;
+mod auth;
 mod deadline;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::{Command, Create, Routes, Update};
+use crate::cli::{Command, Routes};
 
 /// The default URL of the daemon's HTTP API.
 const DEFAULT_API: &str = "http://127.0.0.1:8989";
@@ -70,25 +70,27 @@ impl NodeInfo {
 
 /// Replaces every `self` among the backends of a command with this machine's overlay address.
 pub(crate) async fn resolve_self_backends(command: &mut Command) -> Result<(), AddressError> {
-    let (backends, weights, api) = match command {
-        Command::Routes(Routes::Create(Create { backend, options, mycelium, .. }))
-        | Command::Routes(Routes::Update(Update { backend, options, mycelium, .. })) => {
-            (backend, &mut options.balancing.weights, &mycelium.mycelium_api)
+    let (backends, options, api) = match command {
+        Command::Routes(Routes::Create(flags)) => {
+            (&mut flags.backend, &mut flags.options, &flags.mycelium.mycelium_api)
+        }
+        Command::Routes(Routes::Update(flags)) => {
+            (&mut flags.backend, &mut flags.options, &flags.mycelium.mycelium_api)
         }
         _ => return Ok(()),
     };
-    // A weight begins with its backend.
-    let mut addresses: Vec<&mut String> = backends.iter_mut().chain(weights).collect();
-    addresses.retain(|address| port_of_self(address).is_some());
-    if addresses.is_empty() {
+    let is_self = |backend: &str| port_of_self(backend).is_some();
+    if !backends.iter().any(|backend| is_self(backend)) && !options.backends().any(is_self) {
         return Ok(());
     }
     let address = fetch_address(api.as_deref().unwrap_or(DEFAULT_API)).await?;
-    for backend in addresses {
-        if let Some(port) = port_of_self(backend) {
-            *backend = format!("[{address}]:{port}");
+    let resolve = |backend: &str| port_of_self(backend).map(|port| format!("[{address}]:{port}"));
+    for backend in backends {
+        if let Some(resolved) = resolve(backend) {
+            *backend = resolved;
         }
     }
+    options.replace_backends(resolve);
     Ok(())
 }
 

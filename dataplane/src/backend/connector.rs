@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::options::Timeout;
-use webgateway_proto::model::{Backend, Balance, RouteId, RouteOptions};
+use webgateway_proto::model::{Backend, Balance, RouteOptions};
 
 use super::balance::{BackendList, BackendSet, RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
 use super::open_requests::OpenRequest;
 use super::stream::BackendStream;
+use super::tls::TlsFault;
+use super::transport::Transport;
 use super::unhealthy::UnhealthySet;
 use crate::metrics::WorkerMetrics;
 
@@ -26,21 +29,21 @@ const MAX_MISSING_RESPONSES: u32 = 5;
 const MAX_COUNTED: usize = 65_536;
 
 /// An event of passive health checking: something that the traffic observed about a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// Connecting failed.
-    ConnectFailed(Backend, DialError),
+    /// Connecting failed: by TCP, or what the transport does after that.
+    ConnectFailed(Backend, Option<Arc<Transport>>, DialError),
     /// [`MAX_MISSING_RESPONSES`] consecutive requests had no valid response.
     NoResponses(Backend),
     /// Connecting to an unhealthy backend succeeded.
-    Connected(Backend),
+    Connected(Backend, Option<Arc<Transport>>),
 }
 
 /// The choice of backends for one request or connection: one for each attempt.
 #[derive(Debug)]
 pub(crate) struct Selection<'a> {
     /// The route.
-    pub route: RouteId,
+    pub route: &'a FeedRoute,
     /// The backends to choose from.
     pub backends: &'a [Backend],
     /// The options of the route.
@@ -58,7 +61,7 @@ impl<'a> Selection<'a> {
     pub(crate) fn new(route: &'a FeedRoute, client: IpAddr) -> Self {
         let destination = &route.destination;
         Self {
-            route: route.id,
+            route,
             backends: destination.backends.as_slice(),
             options: &destination.options,
             client,
@@ -129,18 +132,18 @@ impl Connector {
     /// Returns the backend for the next attempt; `None` once all were tried. If all are unhealthy, all are candidates.
     pub(crate) fn next(&self, selection: &mut Selection<'_>) -> Option<Backend> {
         let Selection { route, backends, options, client, preferred, tried } = *selection;
-        let (balance, weights, check) = (options.balance, &options.weights, options.health.as_ref());
+        let (balance, weights) = (options.balance, &options.weights);
         let mut unhealthy = self.unhealthy.borrow_mut();
         let unhealthy = unhealthy.load();
         let backend = |index: usize| backends.get(index).copied();
-        let is_healthy = |index| backend(index).is_some_and(|backend| !unhealthy.contains(backend, check));
+        let is_healthy = |index| backend(index).is_some_and(|backend| !unhealthy.contains(backend, route));
         let weight = |index| backend(index).map_or(1, |backend| weights.of(backend));
         let among = candidates(backends.len(), tried, weight, is_healthy);
         let preferred = preferred.and_then(|preferred| backends.iter().position(|other| *other == preferred));
         let preferred = preferred.filter(|index| !tried.contains(*index));
         let chosen =
             preferred.filter(|index| among.contains(*index) || is_healthy(*index)).or_else(|| {
-                let list = BackendList { route, backends, balance, weights, client };
+                let list = BackendList { route: route.id, backends, balance, weights, client };
                 self.round_robin.choose(&list, among, tried == BackendSet::default())
             })?;
         selection.tried.insert(chosen);
@@ -158,8 +161,8 @@ impl Connector {
         let is_impatient = limit < self.timeout;
         let dialled = self.dialer.dial(backend.address(), limit).await;
         match &dialled {
-            Ok(_) if self.unhealthy.borrow_mut().load().contains(backend, None) => {
-                self.report(Observation::Connected(backend));
+            Ok(_) if self.unhealthy.borrow_mut().load().contains_passive(backend, None) => {
+                self.report(Observation::Connected(backend, None));
             }
             Ok(_) => {}
             Err(error) => {
@@ -172,11 +175,44 @@ impl Connector {
                     _ => true,
                 };
                 if is_fault {
-                    self.report(Observation::ConnectFailed(backend, *error));
+                    self.report(Observation::ConnectFailed(backend, None, *error));
                 }
             }
         }
         dialled
+    }
+
+    /// Performs the TLS handshake of `transport` on a new connection.
+    pub(crate) async fn secure(
+        &self,
+        stream: BackendStream,
+        transport: &Transport,
+    ) -> Result<TlsStream<BackendStream>, DialError> {
+        let tls = transport.tls.as_ref().ok_or(TlsFault::Protocol)?;
+        Ok(self.dialer.tls.handshake(stream, tls, transport.is_http2, self.timeout).await?)
+    }
+
+    /// Counts a failure of what `transport` does after connecting, and reports a failure or a recovery to the monitor.
+    pub(crate) fn record_begin<T>(
+        &self,
+        backend: Backend,
+        transport: &Transport,
+        begun: Result<T, DialError>,
+    ) -> Result<T, DialError> {
+        match &begun {
+            Ok(_) if self.unhealthy.borrow_mut().load().contains_passive(backend, Some(transport)) => {
+                self.report(Observation::Connected(backend, Some(Arc::new(transport.clone()))));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.metrics.count_backend_failure(error.proxy_error());
+                if !error.is_own() {
+                    let transport = Some(Arc::new(transport.clone()));
+                    self.report(Observation::ConnectFailed(backend, transport, *error));
+                }
+            }
+        }
+        begun
     }
 
     /// Connects to a backend, or to a second one if the first does not accept the connection.
@@ -229,9 +265,10 @@ impl Connector {
 mod tests {
     use webgateway_proto::feed::FeedRoute;
     use webgateway_proto::model::options::Weights;
-    use webgateway_proto::model::{Backends, Destination, Host, Mode, Prefixes};
+    use webgateway_proto::model::{Backends, Destination, Host, Mode, Prefixes, RouteId};
 
     use super::super::dial::OwnListeners;
+    use super::super::tls::BackendTlsConfigs;
     use super::super::unhealthy::CheckTarget;
     use super::*;
     use crate::metrics::Metrics;
@@ -239,7 +276,8 @@ mod tests {
     fn connector(unhealthy: &Arc<ArcSwap<UnhealthySet>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
         let own_listeners = OwnListeners::new([], Arc::default());
-        let dialer = Dialer { own_listeners, ack_timeout: Duration::from_secs(15) };
+        let dialer =
+            Dialer { own_listeners, ack_timeout: Duration::from_secs(15), tls: BackendTlsConfigs::default() };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);
         (Connector::new(Arc::clone(unhealthy), observations, dialer, metrics, timeout), observed)
@@ -259,7 +297,9 @@ mod tests {
 
     fn set_unhealthy(unhealthy: &ArcSwap<UnhealthySet>, backends: &[Backend]) {
         let mut set = UnhealthySet::default();
-        backends.iter().for_each(|backend| set.insert(&CheckTarget { backend: *backend, check: None }, "x"));
+        backends.iter().for_each(|backend| {
+            set.insert(&CheckTarget { backend: *backend, transport: None, check: None }, "x")
+        });
         unhealthy.store(Arc::new(set));
     }
 

@@ -1,5 +1,6 @@
 //! The progress of the requests of a connection, which tells a stalled client from one that waits for a backend.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -61,6 +62,7 @@ pub(crate) struct Exchange {
     last_progress: Cell<Instant>,
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
+    kept: RefCell<Option<Box<dyn Any>>>,
     /// The bounds that the route sets.
     pub bounds: ExchangeBounds,
     /// The count of the exchange among the open requests of its backend, if the route's policy needs it.
@@ -115,6 +117,7 @@ impl Progress {
             is_answered: Cell::new(false),
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
+            kept: RefCell::default(),
             bounds: ExchangeBounds::default(),
             open_request: RefCell::default(),
         })
@@ -285,6 +288,16 @@ impl Exchange {
     #[must_use]
     pub(crate) fn membership(&self) -> Option<&Rc<Membership>> {
         self.membership.get()
+    }
+
+    /// Keeps a guard until the end of the exchange.
+    pub(crate) fn keep(&self, guard: Box<dyn Any>) {
+        self.kept.replace(Some(guard));
+    }
+
+    /// Takes the guard that the exchange keeps, for what continues after it.
+    pub(crate) fn take_kept(&self) -> Option<Box<dyn Any>> {
+        self.kept.take()
     }
 
     /// Returns whether the route of the exchange's own membership was cut.

@@ -1,5 +1,7 @@
 //! Forwarding of a request to a backend of its route, with retries where they are safe.
 
+mod http2;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,16 +15,19 @@ use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tracing::debug;
 use webgateway_process::ResponseHeads;
+use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
 use super::attempts::Attempts;
 use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
-use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
+use crate::backend::lease::{ConnectionLease, Lease};
+use crate::backend::pool::{BackendConnection, handshake, handshake_tls, keep_alive_timeout};
+use crate::backend::transport::Transport;
 use crate::clock::TICK;
 use crate::context::WorkerContext;
-use crate::http::body::{Lease, RequestBody};
+use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Direction, TrailerRules, frame_response};
@@ -34,7 +39,7 @@ pub(crate) struct BackendResponse {
     /// The backend.
     pub backend: Backend,
     /// The lease of the backend connection.
-    pub lease: Lease,
+    pub lease: Lease<RequestBody>,
     /// The rules for the trailers of the response.
     pub rules: TrailerRules,
 }
@@ -56,7 +61,7 @@ pub(crate) async fn forward(
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
-    let options = selection.options;
+    let (route, options) = (selection.route, selection.options);
     let mut attempts = Attempts::new(options.retries.as_ref());
     // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
@@ -71,7 +76,12 @@ pub(crate) async fn forward(
         }
         exchange.open_request.replace(selection.count_open(backend));
         let copy = attempts.may_repeat_sent().then(|| replayable(&request)).flatten();
-        (request, error) = match (send(worker, backend, request, exchange).await, copy) {
+        let sent = if options.backend_protocol.is_http2() {
+            Box::pin(http2::send(worker, route, backend, request, exchange)).await
+        } else {
+            send(worker, route, backend, request, exchange).await
+        };
+        (request, error) = match (sent, copy) {
             (Ok(response), Some(copy)) if attempts.repeats_status(response.response.status()) => {
                 debug!(%backend, status = %response.response.status(), "request is repeated");
                 (copy, ProxyError::ConnectionClosed)
@@ -122,6 +132,7 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
 /// without a response and the request may be repeated, it is sent once more on a new connection.
 async fn send(
     worker: &Rc<WorkerContext>,
+    route: &FeedRoute,
     backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -129,7 +140,7 @@ async fn send(
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
-            false => worker.pool.take(backend.address(), worker.clock.now()).await,
+            false => worker.pool.take(backend.address(), route, worker.clock.now()).await,
             true => None,
         };
         // The backend may close an idle connection at the moment the request is sent.
@@ -137,7 +148,7 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, backend, exchange)).await {
+            None => match Box::pin(connect(worker, route, backend, exchange)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
@@ -153,14 +164,23 @@ async fn send(
     }
 }
 
-/// Opens a new connection to a backend.
+/// Opens a new connection to a backend, with TLS if the route has it.
 async fn connect(
     worker: &WorkerContext,
+    route: &FeedRoute,
     backend: Backend,
     exchange: &Exchange,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend, exchange.bounds.connect()).await?;
-    let connection = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
+    let (tasks, address, limits) = (&worker.tasks, backend.address(), &worker.limits);
+    let connection = match Transport::of(route) {
+        Some(transport) if transport.tls.is_some() => {
+            let secured = worker.connector.secure(stream, &transport).await;
+            let stream = worker.connector.record_begin(backend, &transport, secured)?;
+            handshake_tls(tasks, address, stream, transport, limits).await
+        }
+        _ => handshake(tasks, address, stream, limits).await,
+    };
     connection.map_err(|error| ProxyError::from(&error))
 }
 
@@ -186,8 +206,9 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, backend: backend.address(), connection, keep_alive, is_reusable };
-            Ok(BackendResponse { response, backend, lease, rules })
+            let address = backend.address();
+            let lease = ConnectionLease { pool, backend: address, connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, backend, lease: Lease::Connection(lease), rules })
         }
         Some(Err(error)) => {
             debug!(%backend, error = %error.error(), "no response from backend");

@@ -34,7 +34,7 @@ impl<'a> StickySession<'a> {
         selection: &mut Selection<'_>,
         headers: &mut HeaderMap,
     ) -> Box<Self> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, selection.route.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, selection.route.id.as_bytes());
         let given =
             take_cookie(headers, sticky.cookie.as_str()).filter(|given| given.len() == 2 * VALUE_BYTES);
         let named = given.and_then(|given| {

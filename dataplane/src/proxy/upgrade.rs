@@ -1,5 +1,6 @@
 //! Upgraded connections: tunnels of WebSocket frames between client and backend.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Upgrade {
     pub membership: Rc<Membership>,
     /// The permit of the connection.
     pub open: Rc<OpenConnection>,
+    /// The guards that the exchange kept.
+    pub kept: Option<Box<dyn Any>>,
     /// The maximum time without a byte in either direction.
     pub idle: Duration,
     /// The count of the tunnel among the open requests of its backend.
@@ -42,7 +45,8 @@ pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    let Upgrade { client, backend, membership, open: _open, idle, open_request: _open_request } = upgrade;
+    let Upgrade { client, backend, membership, open: _open, kept: _kept, idle, open_request: _open_request } =
+        upgrade;
     let mut cut = std::pin::pin!(membership.watch().reaches(Phase::Cut));
     let both = tokio::select! {
         both = async { tokio::try_join!(client, backend) } => both,

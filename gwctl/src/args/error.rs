@@ -97,6 +97,7 @@ impl ArgError {
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Option(error) => error.flag,
+            Self::UnsuitableOption(UnsuitableOptionError::Needs { option, .. }) => option,
             Self::UnsuitableOption(
                 UnsuitableOptionError::UnknownWeight(_) | UnsuitableOptionError::AllDrained,
             ) => "--weights",
@@ -144,9 +145,9 @@ impl ArgError {
             Self::PassthroughSubdomain => Some("give -f HOST instead of -s, or omit -t"),
             Self::Option(error) => error.hint,
             Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
-            Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
-                Some("omit this option or -t")
-            }
+            Self::UnsuitableOption(
+                UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate,
+            ) => Some("omit this option or -t"),
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
             Self::UnsuitableOption(UnsuitableOptionError::UnknownWeight(_)) => {
                 Some("give the address as in -b, or leave its weight out")

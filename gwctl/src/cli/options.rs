@@ -1,9 +1,16 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod auth;
+mod backend;
 mod balancing;
 mod bounds;
 mod error;
+mod headers;
+mod hsts;
+mod maintenance;
+mod paths;
+mod rate_limit;
 
 use std::time::Duration;
 
@@ -43,11 +50,25 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
     #[command(flatten)]
+    backend: backend::BackendFlags,
+    #[command(flatten)]
+    paths: paths::PathFlags,
+    #[command(flatten)]
+    headers: headers::HeaderFlags,
+    #[command(flatten)]
+    hsts: hsts::HstsFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
     #[command(flatten)]
     pub(crate) balancing: balancing::BalancingFlags,
     #[command(flatten)]
     bounds: bounds::BoundFlags,
+    #[command(flatten)]
+    maintenance: maintenance::MaintenanceFlags,
+    #[command(flatten)]
+    rate_limit: rate_limit::RateLimitFlags,
+    #[command(flatten)]
+    auth: auth::AuthFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -71,10 +92,33 @@ impl RouteOptionFlags {
             host_header: self.host_header.into(),
             ..RouteOptionsPatch::default()
         };
+        self.backend.add_to(&mut patch)?;
+        self.paths.add_to(&mut patch)?;
+        self.headers.add_to(&mut patch)?;
+        self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
         self.balancing.add_to(&mut patch)?;
         self.bounds.add_to(&mut patch)?;
+        self.maintenance.add_to(&mut patch)?;
+        self.rate_limit.add_to(&mut patch)?;
+        self.auth.add_to(&mut patch)?;
         Ok(patch)
+    }
+
+    /// Iterates over the words of options that may be backends.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
+        // A weight begins with its backend.
+        self.paths.backends().chain(self.balancing.weights.iter().map(String::as_str))
+    }
+
+    /// Replaces the backends in options for which `replacement` returns another spelling.
+    pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        for weight in &mut self.balancing.weights {
+            if let Some(resolved) = replacement(weight) {
+                *weight = resolved;
+            }
+        }
+        self.paths.replace_backends(replacement);
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

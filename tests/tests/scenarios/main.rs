@@ -19,8 +19,10 @@ mod feed;
 mod feed_cache;
 mod feed_partitions;
 mod framing;
+mod grpc_backends;
 mod harness;
 mod health;
+mod http2_backends;
 mod http_challenges;
 mod http_port;
 mod interop;
@@ -44,9 +46,16 @@ mod remote_nodes;
 mod responses;
 mod restored_backup;
 mod route_access;
+mod route_basic_auth;
 mod route_body_size;
 mod route_bounds;
 mod route_changes;
+mod route_forward_auth;
+mod route_headers;
+mod route_hsts;
+mod route_maintenance;
+mod route_paths;
+mod route_rate_limit;
 mod route_removal;
 mod route_retries;
 mod route_timeouts;
@@ -63,6 +72,7 @@ mod sticky_sessions;
 mod stress;
 mod strict_heads;
 mod terminated_routes;
+mod tls_backends;
 mod trailers;
 mod uploads;
 mod users;
@@ -87,6 +97,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         websockets::scenarios(),
         misdirected::scenarios(),
         loops::scenarios(),
+        tls_backends::scenarios(),
+        http2_backends::scenarios(),
+        grpc_backends::scenarios(),
         failing_backends::scenarios(),
         balancing::scenarios(),
         sticky_sessions::scenarios(),
@@ -105,7 +118,14 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_clients::scenarios(),
         slow_api_clients::scenarios(),
         route_access::scenarios(),
+        route_rate_limit::scenarios(),
+        route_maintenance::scenarios(),
+        route_basic_auth::scenarios(),
+        route_forward_auth::scenarios(),
         route_changes::scenarios(),
+        route_paths::scenarios(),
+        route_headers::scenarios(),
+        route_hsts::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),
         reload::scenarios(),

@@ -138,7 +138,7 @@ fn weights_belong_to_backends_of_which_one_serves() {
         (json!({ "[400::1]:81": 2 }), Some("[400::1]:81")),
     ] {
         let options: RouteOptions = read(json!({ "weights": weights })).unwrap();
-        match (options.check_backends(&backends), refused) {
+        match (options.check_weights(&backends), refused) {
             (Ok(()), None) => {}
             (Err(error), Some(word)) => {
                 assert!(error.to_string().contains(word) && error.option() == "weights", "{error}");
