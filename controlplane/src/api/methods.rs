@@ -151,8 +151,11 @@ fn parse_params<P: DeserializeOwned + JsonSchema>(text: &str) -> Result<P, Param
         let message = text_error.to_string();
         return Err(ParamsError::new(quoted_field(&message), message, &map));
     };
-    // If a field is missing, it is the one to report. Otherwise it is the field without which the error changes.
-    let missing = quoted_field(&message).filter(|_| message.starts_with("missing field "));
+    // If a param is missing, it is the one to report. Otherwise, also if a field within a param is missing, it is the
+    // param without which the error changes.
+    let is_param = |name: &String| param_names::<P>().contains(&format!("`{name}`"));
+    let missing = quoted_field(&message)
+        .filter(|name| message.starts_with("missing field ") && is_param(name) && !map.contains_key(name));
     let error_without = |key: &String| {
         let mut without = map.clone();
         without.remove(key);
@@ -213,6 +216,8 @@ mod tests {
             (r#"{"backends":[],"mode":"tunnel"}"#, "mode", "unknown variant"),
             (r#"{"backends":[],"id":"42"}"#, "id", "UUID"),
             (r#"{"backends":[],"health":[]}"#, "health", "invalid type"),
+            (r#"{"backends":[],"hsts":{}}"#, "hsts", "missing field `max_age`"),
+            (r#"{"hsts":{}}"#, "backends", "missing field `backends`"),
             (r#"{"backends":[],"health":{"intervall":1}}"#, "health", "unknown field `intervall`"),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "unknown field"),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "expected one of `allow`,"),

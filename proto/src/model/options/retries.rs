@@ -14,7 +14,8 @@ pub const MAX_ATTEMPTS: u8 = 10;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Retries {
-    /// The maximum number of attempts, the first included, from 1 to 10.
+    /// The maximum number of attempts, the first included, from 1 to 10; by default 2.
+    #[serde(default)]
     pub attempts: Attempts,
     /// The failures after which there is another attempt, at another backend if there is one. If a part of the request
     /// may have been sent, only an idempotent request without a body is repeated; after a part of the response was
@@ -81,6 +82,12 @@ impl Attempts {
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self(2)
     }
 }
 
@@ -176,6 +183,7 @@ mod tests {
     #[test]
     fn conditions_are_words_or_statuses() {
         for (value, described) in [
+            (json!({}), "up to 2 attempts, on connect"),
             (json!({ "attempts": 1 }), "up to 1 attempts, on connect"),
             (json!({ "attempts": 10, "on": [503, "connect", "503"] }), "up to 10 attempts, on connect, 503"),
             (
@@ -196,7 +204,6 @@ mod tests {
             (json!({ "attempts": 11 }), "from 1 to 10"),
             (json!({ "attempts": 300 }), "from 1 to 10"),
             (json!({ "attempts": -1 }), "-1"),
-            (json!({}), "attempts"),
             (json!({ "attempts": 2, "on": [] }), "empty"),
             (json!({ "attempts": 2, "on": [500] }), "`500` is not one of"),
             (json!({ "attempts": 2, "on": ["refused"] }), "`refused` is not one of"),
