@@ -16,7 +16,9 @@ use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
 use super::backlog::{OutputBacklog, ResponseBacklog, WorkerBacklog};
+use super::bounds::ExchangeBounds;
 use super::timer::{IdleTimer, Timer};
+use crate::backend::open_requests::OpenRequest;
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
@@ -61,6 +63,10 @@ pub(crate) struct Exchange {
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
     kept: RefCell<Option<Box<dyn Any>>>,
+    /// The bounds that the route sets.
+    pub bounds: ExchangeBounds,
+    /// The count of the exchange among the open requests of its backend, if the route's policy needs it.
+    pub open_request: RefCell<Option<OpenRequest>>,
 }
 
 /// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
@@ -112,6 +118,8 @@ impl Progress {
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
             kept: RefCell::default(),
+            bounds: ExchangeBounds::default(),
+            open_request: RefCell::default(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! One attempt to send a request to a backend, whatever the protocol.
+//! The outcome of sending a request to a backend, whatever the protocol.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -8,8 +8,10 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use webgateway_proto::model::Backend;
 
 use crate::backend::lease::Lease;
+use crate::clock::TICK;
 use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
@@ -19,6 +21,8 @@ use crate::http::framing::TrailerRules;
 pub(crate) struct BackendResponse {
     /// The response, its body unread.
     pub response: Response<Incoming>,
+    /// The backend.
+    pub backend: Backend,
     /// The lease of the backend connection.
     pub lease: Lease<RequestBody>,
     /// The rules for the trailers of the response.
@@ -33,7 +37,8 @@ pub(super) enum SendError {
     Sent(ProxyError),
 }
 
-/// Awaits `response`; returns `None` after `limit` without progress of the exchange. A continuing upload is progress.
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange, or after the route's own limit once
+/// the request was read. A continuing upload is progress.
 ///
 /// The caller pins the future, because a future passed by value would occupy its space twice.
 pub(super) async fn in_time<T>(
@@ -41,17 +46,21 @@ pub(super) async fn in_time<T>(
     exchange: &Exchange,
     limit: Duration,
 ) -> Option<T> {
-    let mut timer = exchange.timer(exchange.last_progress() + limit);
+    let own = exchange.bounds.first_byte_or(limit);
+    // The clock of the exchange is too coarse for a short limit.
+    let begun = if own == limit { exchange.last_progress() } else { Instant::now() };
+    let mut timer = exchange.timer(begun + own);
     poll_fn(|cx| {
         if let Poll::Ready(response) = response.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
         while timer.poll(cx).is_ready() {
-            let deadline = exchange.last_progress() + limit;
-            if deadline <= Instant::now() {
+            let (now, limit) = (Instant::now(), if exchange.is_request_read() { own } else { limit });
+            let deadline = begun.max(exchange.last_progress() + TICK) + limit;
+            if deadline <= now {
                 return Poll::Ready(None);
             }
-            timer.reset(deadline);
+            timer.reset(deadline.min(now + own));
         }
         Poll::Pending
     })
