@@ -1,7 +1,7 @@
 //! The reverse proxy: HTTP requests of terminated connections, and ACME challenges of passthrough hosts at port 80.
 
 pub(crate) mod api;
-pub(crate) mod attempt;
+mod attempts;
 mod auth;
 mod deadline;
 pub(crate) mod forward;
@@ -9,6 +9,7 @@ pub(crate) mod forward;
 pub(crate) mod fuzz;
 pub(crate) mod handler;
 pub(crate) mod http2;
+mod outcome;
 pub(crate) mod request;
 mod retries;
 pub(crate) mod serve;

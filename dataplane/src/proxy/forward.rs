@@ -12,9 +12,15 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
-use super::attempt::{BackendResponse, SendError, in_time};
+<<<<<<< HEAD
+use super::outcome::{BackendResponse, SendError, in_time};
 use super::http2;
 use super::retries::Attempts;
+=======
+use super::retries::Attempts;
+use super::http2;
+use super::outcome::{BackendResponse, SendError, in_time};
+>>>>>>> backends
 use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::lease::{ConnectionLease, Lease};

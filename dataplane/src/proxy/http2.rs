@@ -14,7 +14,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::Timeout;
 
-use super::attempt::{BackendResponse, SendError, in_time};
+use super::outcome::{BackendResponse, SendError, in_time};
 use crate::backend::dial::DialError;
 use crate::backend::http2::{Http2Connection, StreamPermit};
 use crate::backend::lease::Lease;

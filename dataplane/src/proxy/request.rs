@@ -8,9 +8,15 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
-use super::attempt::BackendResponse;
+<<<<<<< HEAD
+use super::outcome::BackendResponse;
 use super::deadline::before_deadline;
 use super::forward::forward;
+=======
+use super::deadline::before_deadline;
+use super::forward::forward;
+use super::outcome::BackendResponse;
+>>>>>>> backends
 use super::span::record_route;
 use super::sticky::StickySession;
 use super::upgrade::{Upgrade, spawn_tunnel};

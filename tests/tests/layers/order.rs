@@ -245,11 +245,19 @@ pub(crate) const CRATES: &[Layers] = &[
             "policy",
             "proxy::span",
             "proxy::upgrade",
+<<<<<<< HEAD
             "proxy::retries",
             "proxy::deadline",
             "proxy::sticky",
             "proxy::attempt",
             "proxy::http2",
+=======
+            "proxy::outcome",
+            "proxy::http2",
+            "proxy::attempts",
+            "proxy::deadline",
+            "proxy::sticky",
+>>>>>>> backends
             "proxy::forward",
             "proxy::auth",
             "proxy::request",

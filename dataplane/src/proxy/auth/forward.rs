@@ -10,8 +10,8 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::options::ForwardAuth;
 use webgateway_proto::model::{Backends, Destination, Prefixes, RouteId};
 
-use super::super::attempt::BackendResponse;
 use super::super::forward::forward;
+use super::super::outcome::BackendResponse;
 use super::pending::{Authentication, PendingRequest};
 use crate::backend::connector::Selection;
 use crate::context::ConnectionContext;

@@ -1,4 +1,4 @@
-//! One attempt to send a request to a backend, whatever the protocol.
+//! The outcome of sending a request to a backend, whatever the protocol.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
