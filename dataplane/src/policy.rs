@@ -1,6 +1,7 @@
 //! The policies of a terminated route: its options that decide about a request before it is forwarded.
 
 pub(crate) mod headers;
+mod maintenance;
 pub(crate) mod paths;
 
 use http::Response;
@@ -10,17 +11,30 @@ use webgateway_proto::model::RouteOptions;
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
 use crate::http::grpc;
 
-/// Decides whether a request may be forwarded.
+/// Decides whether a request may be forwarded, except for the authentication of its client, which comes next.
 ///
 /// # Errors
 ///
 /// Fails with the response that the client gets instead.
-pub(crate) fn admit(connection: &ConnectionContext, route: &FeedRoute) -> Result<(), ProxyError> {
+pub(crate) fn admit(
+    connection: &ConnectionContext,
+    route: &FeedRoute,
+    exchange: &Exchange,
+) -> Result<(), ProxyError> {
     let options = &route.destination.options;
     if !options.admits(connection.client) {
         return Err(ProxyError::Denied);
+    }
+    if let Some(maintenance) = &options.maintenance {
+        maintenance::admit(maintenance, connection.client)?;
+    }
+    if let Some(limit) = &options.rate_limit {
+        let admitted = connection.worker.rate_limits.admit(route.id, connection.client, limit);
+        let open = admitted.map_err(|error| ProxyError::RateLimited { retry_after: error.seconds() })?;
+        open.into_iter().for_each(|open| exchange.keep(Box::new(open)));
     }
     Ok(())
 }

@@ -30,6 +30,8 @@ use crate::profiles::DEFAULT_NAME;
 pub(crate) enum Action {
     /// Generates a key pair.
     GenerateKey(KeyName),
+    /// Hashes a password.
+    HashPassword,
     /// Converts the configuration of webgateway's predecessor, a Caddy module.
     Import(Import),
     /// Prints a shell's completion script.
@@ -53,6 +55,7 @@ impl Action {
     pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, ArgError> {
         let call = match command {
             Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
+            Command::HashPassword => return Ok(Self::HashPassword),
             Command::Import(import) => return Ok(Self::Import(import)),
             Command::Completions(flags) => return Ok(Self::Completions(flags.shell)),
             Command::Man(flags) => return Ok(Self::Manual(flags.out)),

@@ -44,6 +44,7 @@ pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), Co
 async fn run_action(action: Action, options: OutputOptions) -> Result<(), CommandError> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
+        Action::HashPassword => keys::hash_password(),
         Action::VerifyAudit { file, head } => audit::verify_file(&file, head.as_deref()),
         Action::Import(request) => import::run(&request),
         Action::Completions(shell) => shell::completions(shell),

@@ -212,7 +212,7 @@ fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
         UnsuitableOptionError::HealthPath => {
             ErrorBuilder::new(ErrorKind::PassthroughHealth).hint("leave `path` out")
         }
-        UnsuitableOptionError::TerminatedOnly(_) => {
+        UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate => {
             ErrorBuilder::new(ErrorKind::PassthroughOption).hint("leave it out, or terminate the route")
         }
         UnsuitableOptionError::Needs { .. } => {

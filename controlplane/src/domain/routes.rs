@@ -1,13 +1,12 @@
 //! Changes of routes. Callers can see and change only their own routes; the admin can see and change all.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::audit::action;
-use webgateway_proto::model::options::PathRules;
 use webgateway_proto::model::{
-    Backend, Backends, Destination, Host, KeyId, Mode, Patch, Route, RouteId, RouteOptions, RouteOptionsPatch,
+    Backend, Backends, Destination, Host, KeyId, Mode, Route, RouteId, RouteOptions, RouteOptionsPatch,
 };
 
 use super::caller::Caller;
@@ -107,12 +106,15 @@ impl Domain {
         }
     }
 
-    /// Checks the backends of path rules, which must meet the same conditions as a route's own.
-    fn admit_paths(&self, paths: &PathRules) -> Result<(), DomainError> {
-        let refused = |error| DomainError::OptionBackend("paths", error);
-        paths.admit(&self.allowed_backends).map_err(refused)?;
-        match self.listeners.first_among(paths.backends().iter().copied()) {
-            Some(own) => Err(DomainError::OptionListener("paths", own)),
+    /// Checks the addresses that options connect to, which must meet the same conditions as a route's own backends.
+    fn admit_options(&self, options: &RouteOptions) -> Result<(), DomainError> {
+        let refused = |(option, error)| DomainError::OptionBackend(option, error);
+        options.check_backends(&self.allowed_backends).map_err(refused)?;
+        let own = options
+            .backends()
+            .find(|(_, backend)| self.listeners.first_among(std::iter::once(*backend)).is_some());
+        match own {
+            Some((option, backend)) => Err(DomainError::OptionListener(option, backend)),
             None => Ok(()),
         }
     }
@@ -140,7 +142,7 @@ impl Domain {
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
         let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
         let backends = self.admit_backends(&backends)?;
-        self.admit_paths(&options.paths)?;
+        self.admit_options(&options)?;
         let destination = Destination::new(mode, backends, options)?;
         let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
@@ -166,9 +168,7 @@ impl Domain {
     ) -> Result<RouteStatus, DomainError> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
-        if let Patch::Set(paths) = &command.options.paths {
-            self.admit_paths(paths)?;
-        }
+        self.admit_options(&RouteOptions::default().patched(command.options.clone()))?;
         let change = RouteUpdate { host, backends: backends.transpose()?, command };
         let (by, context, dry_run) = (caller.clone(), self.route_context(), change.command.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &context);
@@ -339,7 +339,7 @@ struct RouteSnapshot<'a> {
     mode: Mode,
     backends: &'a [Backend],
     #[serde(flatten)]
-    options: &'a RouteOptions,
+    options: Value,
     version: u64,
 }
 
@@ -350,7 +350,7 @@ fn audit_text(route: &Route) -> String {
         host: &route.host,
         mode: *mode,
         backends: backends.as_slice(),
-        options,
+        options: options.to_audit(),
         version: route.version,
     };
     json!(snapshot).to_string()

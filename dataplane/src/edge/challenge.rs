@@ -76,7 +76,7 @@ pub(crate) async fn proxy(
     request.headers_mut().remove(header::UPGRADE);
     let client = &client_value(connection.client);
     let cdn_id = &cdn_id(&connection.worker.snapshot.load());
-    let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: false };
+    let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: false, changes: &[] };
     let target = ProxyTarget { route, path: PathTarget::default(), forwarded };
     proxy_request(connection, target, request, exchange).await
 }

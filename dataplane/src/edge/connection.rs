@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, debug_span};
+use webgateway_proto::feed::FeedRoute;
 
 use super::hello::{self, HelloError};
 use super::passthrough::{Passthrough, pass_through};
@@ -120,14 +121,9 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
     let tls =
         hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
     match (action, tls) {
-        (SplitAction::Passthrough(route), _) if !route.destination.options.admits(accepted.peer.ip()) => {
-            ConnectionAction::Refuse(accepted, HelloError::new(Refusal::Denied, &ACCESS_DENIED))
-        }
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
-            let membership = worker.connections.enter(Some(route.id));
-            let AcceptedConnection { open, stream: client, .. } = accepted;
-            ConnectionAction::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
+            admit_passthrough(accepted, route, hello.raw)
         }
         (_, Err(refusal)) => ConnectionAction::Refuse(accepted, refusal),
         (SplitAction::Refuse(reason), _) => {
@@ -153,6 +149,27 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
             })
         }
     }
+}
+
+/// Decides whether the route admits a passthrough connection that began with the bytes `hello`.
+fn admit_passthrough(
+    accepted: AcceptedConnection,
+    route: Arc<FeedRoute>,
+    hello: Vec<u8>,
+) -> ConnectionAction {
+    let (options, client) = (&route.destination.options, accepted.peer.ip());
+    let refuse =
+        |accepted, reason| ConnectionAction::Refuse(accepted, HelloError::new(reason, &ACCESS_DENIED));
+    if !options.admits(client) {
+        return refuse(accepted, Refusal::Denied);
+    }
+    let worker = &accepted.worker;
+    let counted = options.rate_limit.map(|limit| worker.rate_limits.admit(route.id, client, &limit));
+    let Ok(counted) = counted.transpose() else { return refuse(accepted, Refusal::RateLimited) };
+    let membership = worker.connections.enter(Some(route.id));
+    let AcceptedConnection { open, stream: client, .. } = accepted;
+    let counted = counted.flatten();
+    ConnectionAction::PassThrough(Passthrough { client, hello, route, membership, open, counted })
 }
 
 async fn terminate(worker: Rc<WorkerContext>, termination: TlsTermination) {

@@ -13,6 +13,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
 use super::api;
+use super::auth::{self, Authentication, PendingRequest};
 use super::request::{ProxyTarget, proxy_request};
 use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
@@ -122,14 +123,28 @@ async fn respond(
         }
         Upstream::Route(route) => &*served_route.insert(route),
     };
-    policy::admit(context, route)?;
+    policy::admit(context, route, exchange)?;
     let authority = &target.authority_value()?;
     let options = &route.destination.options;
+    let forwarded =
+        Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false, changes: &[] };
+    let changes = match &options.auth {
+        None => Vec::new(),
+        // Boxed, so that requests without authentication do not reserve its space.
+        Some(auth) => {
+            let (request, forwarded) = (&request, &forwarded);
+            let pending = PendingRequest { connection: context, route, request, forwarded, exchange };
+            match Box::pin(auth::authenticate(pending, auth)).await? {
+                Authentication::Accepted(changes) => changes,
+                Authentication::Answered(response) => return Ok(*response),
+            }
+        }
+    };
     let path = match policy::paths::apply(&options.paths, &mut request)? {
         PathDecision::Forward(path) => path,
         PathDecision::Redirect(response) => return Ok(policy::own_response(options, response)),
     };
-    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
+    let forwarded = Forwarded { changes: &changes, ..forwarded };
     proxy_request(context, ProxyTarget { route, path, forwarded }, request, exchange).await
 }
 

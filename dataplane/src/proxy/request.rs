@@ -53,8 +53,9 @@ pub(crate) async fn proxy_request(
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     let output = trailer_output(&request, connection);
     let changes = &route.destination.options.headers;
-    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
-    let rules = rules.excluding(changes.request().replaced());
+    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend)
+        .excluding(forwarded.changes.iter().map(|(name, _)| name))
+        .excluding(changes.request().replaced());
     headers::to_backend(request.headers_mut(), forwarded);
     path.describe(request.headers_mut());
     policy::headers::change(changes.request(), request.headers_mut());
@@ -128,6 +129,7 @@ fn upgrade_connection(
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
+        kept: exchange.take_kept(),
         open: Rc::clone(&connection.open),
     };
     spawn_tunnel(Rc::clone(&connection.worker), upgrade);

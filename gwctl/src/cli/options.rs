@@ -1,11 +1,14 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod auth;
 mod backend;
 mod error;
 mod headers;
 mod hsts;
+mod maintenance;
 mod paths;
+mod rate_limit;
 
 use std::time::Duration;
 
@@ -54,6 +57,12 @@ pub(crate) struct RouteOptionFlags {
     hsts: hsts::HstsFlags,
     #[command(flatten)]
     access: access::AccessFlags,
+    #[command(flatten)]
+    maintenance: maintenance::MaintenanceFlags,
+    #[command(flatten)]
+    rate_limit: rate_limit::RateLimitFlags,
+    #[command(flatten)]
+    auth: auth::AuthFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -82,6 +91,9 @@ impl RouteOptionFlags {
         self.headers.add_to(&mut patch)?;
         self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
+        self.maintenance.add_to(&mut patch)?;
+        self.rate_limit.add_to(&mut patch)?;
+        self.auth.add_to(&mut patch)?;
         Ok(patch)
     }
 

@@ -45,7 +45,7 @@ fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, Inval
     };
     let backends = Backends::parse(&route.backends, allowed)?;
     let options = options::read(&route)?;
-    options.paths.admit(allowed).map_err(InvalidBackendsError::from)?;
+    options.check_backends(allowed).map_err(|(_, error)| InvalidBackendsError::from(error))?;
     Ok(FeedRoute {
         id: RouteId::from_bytes(id),
         host: Host::parse(&route.host)?,

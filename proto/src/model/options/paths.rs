@@ -14,7 +14,7 @@ pub use self::pattern::{InvalidRulePathError, MAX_RULE_PATH, PathPattern, RulePa
 pub use self::redirect::{InvalidRedirectError, MAX_TARGET, Redirect};
 pub use self::rule::{InvalidPathRuleError, PathAction, PathRule, Rewrite};
 use self::spec::{RuleObject, RuleSpec};
-use crate::model::backend::{Backend, InvalidBackendError, Prefixes};
+use crate::model::backend::Backend;
 use crate::model::words::Describe;
 
 /// The maximum number of rules of a route.
@@ -108,11 +108,6 @@ impl PathRules {
     #[must_use]
     pub fn backends(&self) -> &[Backend] {
         &self.backends
-    }
-
-    /// Returns an error if a backend is outside every prefix.
-    pub fn admit(&self, allowed: &Prefixes) -> Result<(), InvalidBackendError> {
-        self.backends.iter().try_for_each(|backend| allowed.admit(*backend).map(drop))
     }
 
     pub(super) fn sample() -> Self {

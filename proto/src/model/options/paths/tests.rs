@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::{Prefixes, RouteOptions};
 
 fn read(value: Value) -> Result<PathRules, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
@@ -163,7 +164,9 @@ fn rules_and_their_backends_are_bounded() {
 fn backends_are_listed_once_and_checked_against_the_prefixes() {
     let rules = rules(&["/a=[400::1]:80,[400::2]:80", "/b=[400::2]:80", "/c"]).unwrap();
     assert_eq!(rules.backends().len(), 2);
-    assert_eq!(rules.admit(&Prefixes::default()), Ok(()));
+    let options = RouteOptions { paths: rules, ..RouteOptions::default() };
+    assert_eq!(options.check_backends(&Prefixes::default()), Ok(()));
     let narrow = Prefixes::new(vec!["400::1/128".parse().unwrap()]);
-    assert!(rules.admit(&narrow).unwrap_err().to_string().contains("`[400::2]:80` is outside"));
+    let (option, error) = options.check_backends(&narrow).unwrap_err();
+    assert!(option == "paths" && error.to_string().contains("`[400::2]:80` is outside"), "{error}");
 }
