@@ -1,7 +1,6 @@
 //! The reverse proxy: HTTP requests of terminated connections, and ACME challenges of passthrough hosts at port 80.
 
 pub(crate) mod api;
-mod attempts;
 mod auth;
 mod deadline;
 pub(crate) mod forward;

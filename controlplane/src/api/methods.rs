@@ -151,11 +151,10 @@ fn parse_params<P: DeserializeOwned + JsonSchema>(text: &str) -> Result<P, Param
         let message = text_error.to_string();
         return Err(ParamsError::new(quoted_field(&message), message, &map));
     };
-    // If a param is missing, it is the one to report. Otherwise, also if a field within a param is missing, it is the
-    // param without which the error changes.
-    let is_param = |name: &String| param_names::<P>().contains(&format!("`{name}`"));
-    let missing = quoted_field(&message)
-        .filter(|name| message.starts_with("missing field ") && is_param(name) && !map.contains_key(name));
+    // If a field is missing, it is the one to report. Otherwise it is the field without which the error changes. A part
+    // of an option may be missing too.
+    let is_param = |field: &String| properties::<P>().contains_key(field) && !map.contains_key(field);
+    let missing = quoted_field(&message).filter(|_| message.starts_with("missing field ")).filter(is_param);
     let error_without = |key: &String| {
         let mut without = map.clone();
         without.remove(key);
@@ -186,12 +185,15 @@ fn unknown_field_message(field: Option<&str>) -> String {
     format!("unknown field `{}`", field.unwrap_or_default())
 }
 
+/// Returns the schemas of the params of type `P`, by name.
+fn properties<P: JsonSchema>() -> Map<String, Value> {
+    let schema = SchemaGenerator::default().into_root_schema_for::<P>();
+    schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
 /// Returns the names of the params of type `P` in backticks, separated by commas.
 fn param_names<P: JsonSchema>() -> String {
-    let schema = SchemaGenerator::default().into_root_schema_for::<P>();
-    let properties = schema.get("properties").and_then(Value::as_object);
-    let names: Vec<String> =
-        properties.into_iter().flat_map(Map::keys).map(|name| format!("`{name}`")).collect();
+    let names: Vec<String> = properties::<P>().keys().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }
 
@@ -216,9 +218,14 @@ mod tests {
             (r#"{"backends":[],"mode":"tunnel"}"#, "mode", "unknown variant"),
             (r#"{"backends":[],"id":"42"}"#, "id", "UUID"),
             (r#"{"backends":[],"health":[]}"#, "health", "invalid type"),
-            (r#"{"backends":[],"hsts":{}}"#, "hsts", "missing field `max_age`"),
             (r#"{"hsts":{}}"#, "backends", "missing field `backends`"),
             (r#"{"backends":[],"health":{"intervall":1}}"#, "health", "unknown field `intervall`"),
+            (r#"{"backends":[],"hsts":{}}"#, "hsts", "`hsts`: missing field `max_age`"),
+            (
+                r#"{"backends":[],"paths":[{"prefix":"/","redirect":{"to":"/x"}}]}"#,
+                "paths",
+                "missing field `status`",
+            ),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "unknown field"),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "expected one of `allow`,"),
             (r#"{"backends":[],"backends":[]}"#, "backends", "duplicate"),

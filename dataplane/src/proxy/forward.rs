@@ -12,15 +12,9 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
-<<<<<<< HEAD
-use super::outcome::{BackendResponse, SendError, in_time};
-use super::http2;
-use super::retries::Attempts;
-=======
-use super::retries::Attempts;
 use super::http2;
 use super::outcome::{BackendResponse, SendError, in_time};
->>>>>>> backends
+use super::retries::Attempts;
 use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::lease::{ConnectionLease, Lease};

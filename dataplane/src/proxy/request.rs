@@ -8,15 +8,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
-<<<<<<< HEAD
-use super::outcome::BackendResponse;
-use super::deadline::before_deadline;
-use super::forward::forward;
-=======
 use super::deadline::before_deadline;
 use super::forward::forward;
 use super::outcome::BackendResponse;
->>>>>>> backends
 use super::span::record_route;
 use super::sticky::StickySession;
 use super::upgrade::{Upgrade, spawn_tunnel};

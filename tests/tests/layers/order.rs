@@ -245,19 +245,11 @@ pub(crate) const CRATES: &[Layers] = &[
             "policy",
             "proxy::span",
             "proxy::upgrade",
-<<<<<<< HEAD
+            "proxy::outcome",
+            "proxy::http2",
             "proxy::retries",
             "proxy::deadline",
             "proxy::sticky",
-            "proxy::attempt",
-            "proxy::http2",
-=======
-            "proxy::outcome",
-            "proxy::http2",
-            "proxy::attempts",
-            "proxy::deadline",
-            "proxy::sticky",
->>>>>>> backends
             "proxy::forward",
             "proxy::auth",
             "proxy::request",
