@@ -22,6 +22,7 @@ use crate::http::exchange::Progress;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
+use crate::stats::WorkerStats;
 
 /// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and
 /// metrics.
@@ -48,6 +49,8 @@ pub(crate) struct WorkerContext {
     pub refused_responses: RefusedResponseLog,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
+    /// The traffic of each route.
+    pub stats: Rc<WorkerStats>,
     /// The limits on sizes and times.
     pub limits: Limits,
     /// Enables the access log.
@@ -91,6 +94,7 @@ impl WorkerContext {
             controlplane: self.controlplane.clone(),
             refused_responses: self.refused_responses.clone(),
             metrics: self.metrics.clone(),
+            stats: Rc::clone(&self.stats),
             limits,
             access_log,
             https_port: self.https_port,

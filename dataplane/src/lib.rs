@@ -22,6 +22,7 @@ mod proxy;
 mod ready;
 mod snapshot;
 mod socket;
+mod stats;
 mod status;
 mod tickets;
 mod tls;

@@ -24,6 +24,7 @@ use crate::edge::worker::{self, Worker, WorkerSockets};
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::snapshot::Snapshot;
+use crate::stats::{StatsChannels, WorkerStats};
 
 /// The error that a thread cannot be started.
 #[derive(Debug, Error)]
@@ -62,6 +63,8 @@ pub(crate) struct SharedParts {
     pub observations: mpsc::Sender<Observation>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
+    /// The channels to the reporter of traffic.
+    pub stats: StatsChannels,
 }
 
 /// The parts that belong to one worker.
@@ -133,7 +136,7 @@ fn context_constructor(
 ) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
     let Live { access_log, limits } = shared.live.borrow().clone();
-    let https_port = shared.ports.https;
+    let (https_port, stats) = (shared.ports.https, shared.stats.clone());
     let (BackendView { unhealthy, dialer }, observations) =
         (shared.view.clone(), shared.observations.clone());
     Box::new(move |tasks| WorkerContext {
@@ -148,6 +151,7 @@ fn context_constructor(
         controlplane,
         refused_responses,
         metrics,
+        stats: Rc::new(WorkerStats::new(stats)),
         limits,
         access_log,
         https_port,

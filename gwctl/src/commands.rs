@@ -8,13 +8,16 @@ mod explain;
 mod import;
 mod keys;
 mod login;
+mod logs;
 mod nodes;
 mod pages;
 mod routes;
 mod shell;
+mod stats;
 mod status;
 mod wait;
 mod watch;
+mod whoami;
 
 use gwctl::{Client, Endpoint, Signer};
 use webgateway_proto::model::KeyId;
@@ -49,6 +52,12 @@ pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), Co
             if let Call::Watch(params) = call {
                 return watch::watch(client, &caller, params, options).await;
             }
+            if let Call::WatchStats(params) = &call {
+                return stats::watch(client, params, options).await;
+            }
+            if let Call::Logs(params) = call {
+                return logs::follow(client, params, options).await;
+            }
             let Call::WithWait(call, limit) = call else {
                 return run_call(&client, &caller, call).await?.print(options.format);
             };
@@ -70,6 +79,8 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::Update(params) => routes::update(client, &params).await,
         Call::Delete(params) => routes::delete(client, &params).await,
         Call::Explain(params) => explain::explain(client, &params).await,
+        Call::Stats(params) => stats::stats(client, &params).await,
+        Call::Whoami => whoami::whoami(client).await,
         Call::Certificates(params) => certificates::list(client, &params).await,
         Call::Certificate(params) => certificates::get(client, &params).await,
         Call::Renew(params) => certificates::renew(client, &params).await,
@@ -85,8 +96,8 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::Unsuspend(params) => admin::unsuspend(client, &params).await,
         Call::Users(params) => admin::users(client, &params).await,
         Call::Quota(params) => admin::quota(client, &params).await,
-        // `run` handles these two, because they print while they run.
-        Call::Apply(_) | Call::Watch(_) => Ok(Report::empty()),
+        // `run` handles these, because they print while they run.
+        Call::Apply(_) | Call::Watch(_) | Call::WatchStats(_) | Call::Logs(_) => Ok(Report::empty()),
         Call::WithWait(call, _) => Box::pin(run_call(client, caller, *call)).await,
     }
 }

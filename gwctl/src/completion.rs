@@ -57,7 +57,9 @@ fn command_with_candidates() -> Command {
         let routes = ["get", "update", "delete"].into_iter().fold(routes, |routes, name| {
             routes.mut_subcommand(name, |c| c.mut_arg("route", |arg| arg.add(ids())))
         });
-        routes.mut_subcommand("explain", |explain| explain.mut_arg("host", |arg| arg.add(hosts())))
+        ["explain", "stats", "logs"].into_iter().fold(routes, |routes, name| {
+            routes.mut_subcommand(name, |c| c.mut_arg("host", |arg| arg.add(hosts())))
+        })
     })
 }
 

@@ -31,6 +31,7 @@ use crate::domain::{
 };
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
+use crate::traffic::TrafficState;
 use crate::store::Store;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -89,6 +90,7 @@ impl FuzzGateway {
             invitations: None,
             quotas: Quotas::default(),
             suspensions: watch::Sender::new(0),
+            traffic: TrafficState::default(),
             clock: Clock::system(),
         };
         let api = Api::new(ApiParts { domain, metrics, stop, required: vec![] });

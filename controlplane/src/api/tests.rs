@@ -36,6 +36,7 @@ use crate::domain::{
 };
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
+use crate::traffic::TrafficState;
 use crate::store::Store;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -194,6 +195,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
         invitations,
         quotas: Quotas::default(),
         suspensions: watch::Sender::new(0),
+        traffic: TrafficState::default(),
         clock: Clock::system(),
     }
 }

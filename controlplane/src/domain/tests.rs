@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
+use crate::traffic::TrafficState;
 use crate::store::{Store, StoreError, audit};
 
 /// A node directory without nodes.
@@ -92,6 +93,7 @@ impl TestDomain {
             invitations: None,
             quotas: Quotas::default(),
             suspensions: watch::Sender::new(0),
+            traffic: TrafficState::default(),
             clock: Clock::system(),
         };
         Self { domain, dir }

@@ -121,13 +121,15 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
         hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
     match (action, tls) {
         (SplitAction::Passthrough(route), _) if !route.destination.options.admits(accepted.peer.ip()) => {
+            worker.stats.count_refused_connection(route.id, "http_request_denied");
             ConnectionAction::Refuse(accepted, HelloError::new(Refusal::Denied, &ACCESS_DENIED))
         }
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
             let membership = worker.connections.enter(Some(route.id));
-            let AcceptedConnection { open, stream: client, .. } = accepted;
-            ConnectionAction::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
+            let AcceptedConnection { open, stream: client, peer, .. } = accepted;
+            let (hello, address) = (hello.raw, peer.ip().to_canonical());
+            ConnectionAction::PassThrough(Passthrough { client, address, hello, route, membership, open })
         }
         (_, Err(refusal)) => ConnectionAction::Refuse(accepted, refusal),
         (SplitAction::Refuse(reason), _) => {

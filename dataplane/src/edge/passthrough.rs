@@ -1,5 +1,6 @@
 //! Passthrough: replays the ClientHello to a backend of the route and tunnels the connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -11,6 +12,7 @@ use webgateway_proto::feed::FeedRoute;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
+use crate::stats::TrafficRecord;
 use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 
@@ -18,6 +20,8 @@ use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 pub(crate) struct Passthrough {
     /// The client's connection.
     pub client: TcpStream,
+    /// The client's address.
+    pub address: IpAddr,
     /// The bytes read from it so far: the ClientHello.
     pub hello: Vec<u8>,
     /// The route.
@@ -30,34 +34,51 @@ pub(crate) struct Passthrough {
 
 /// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
-    let Passthrough { client, hello, route, membership, open: _open } = passthrough;
+    let Passthrough { client, address, hello, route, membership, open: _open } = passthrough;
     worker.metrics.tunnels.inc();
+    let record = TrafficRecord::connection(&worker.stats, route.id, address);
     tokio::select! {
-        () = pass(worker, client, hello, &route) => {}
+        () = pass(worker, client, hello, (&route, &record)) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
 
-async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
+async fn pass(
+    worker: &WorkerContext,
+    mut client: TcpStream,
+    hello: Vec<u8>,
+    (route, record): (&FeedRoute, &TrafficRecord),
+) {
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "passthrough loop detected");
         worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());
+        record.fail(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
     let mut backend = match worker.connector.connect(route).await {
         Ok(backend) => backend,
         Err(error) => {
             debug!(host = %route.host, %error, "passthrough backend unreachable");
+            record.fail(error.proxy_error());
             return tls::refuse(client, &INTERNAL_ERROR).await;
         }
     };
     let replay = timeout(worker.limits.stall_timeout, backend.write_all(&hello)).await;
+    record.add_received(hello.len() as u64);
     drop(hello);
     if !matches!(replay, Ok(Ok(()))) {
-        return;
+        return record.fail("connection_terminated");
     }
     let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
-    let observer = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: None };
+    let inward = |bytes| {
+        metrics.tunnel_in.inc_by(bytes);
+        record.add_received(bytes);
+    };
+    let outward = |bytes| {
+        metrics.tunnel_out.inc_by(bytes);
+        record.add_sent(bytes);
+    };
+    let observer = TunnelObserver { inward: &inward, outward: &outward, on_sent: None };
     let ended = tunnel(&mut client, &mut backend, limit, observer).await;
     if let TunnelEnd::Failed(_) = ended {
         // A reset on one side becomes a reset on the other, not a clean end.

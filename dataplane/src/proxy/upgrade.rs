@@ -12,6 +12,7 @@ use tracing::{Instrument, debug};
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::http::websocket::{FrameTracker, GOING_AWAY};
+use crate::stats::TrafficRecord;
 use crate::tunnel::{TunnelObserver, tunnel};
 
 /// The maximum time to send a Close frame.
@@ -28,6 +29,8 @@ pub(crate) struct Upgrade {
     pub membership: Rc<Membership>,
     /// The permit of the connection.
     pub open: Rc<OpenConnection>,
+    /// The record of the request, which goes on with the tunnel.
+    pub record: Option<TrafficRecord>,
 }
 
 /// Runs the tunnel in its own task until it ends, is idle for too long, or its route is cut.
@@ -37,7 +40,7 @@ pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    let Upgrade { client, backend, membership, open: _open } = upgrade;
+    let Upgrade { client, backend, membership, open: _open, record } = upgrade;
     let mut cut = std::pin::pin!(membership.watch().reaches(Phase::Cut));
     let both = tokio::select! {
         both = async { tokio::try_join!(client, backend) } => both,
@@ -50,8 +53,15 @@ async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
     let (metrics, frames) = (&worker.metrics, FrameTracker::default());
     let on_sent = |bytes: &[u8]| frames.record(bytes);
-    let observer =
-        TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: Some(&on_sent) };
+    let inward = |bytes| {
+        metrics.tunnel_in.inc_by(bytes);
+        record.iter().for_each(|record| record.add_received(bytes));
+    };
+    let outward = |bytes| {
+        metrics.tunnel_out.inc_by(bytes);
+        record.iter().for_each(|record| record.add_sent(bytes));
+    };
+    let observer = TunnelObserver { inward: &inward, outward: &outward, on_sent: Some(&on_sent) };
     tokio::select! {
         ended = tunnel(&mut client, &mut backend, worker.limits.tunnel_timeout, observer) => {
             debug!(?ended, "upgraded connection ended");

@@ -76,10 +76,13 @@ pub(super) fn delete(flags: &cli::RouteArg) -> Result<RouteDelete, ArgError> {
 
 /// Returns the params for `gwctl routes explain`.
 pub(super) fn explain(host: &str) -> Result<ExplainParams, ArgError> {
-    // Users may paste a URL from the browser.
-    let host = host.strip_prefix("https://").unwrap_or(host).trim_end_matches('/');
-    let host = Host::parse(host).map_err(ArgError::Host)?;
-    Ok(ExplainParams { host: host.into() })
+    Ok(ExplainParams { host: parse_host(host)? })
+}
+
+/// Parses a host. Users may paste a URL from the browser.
+pub(super) fn parse_host(text: &str) -> Result<String, ArgError> {
+    let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
+    Host::parse(host).map(String::from).map_err(ArgError::Host)
 }
 
 /// Parses and normalises `--fqdn` and `--subdomain`.

@@ -44,7 +44,9 @@ mod responses;
 mod restored_backup;
 mod route_access;
 mod route_changes;
+mod route_logs;
 mod route_removal;
+mod route_stats;
 mod setup;
 mod shared_state;
 mod shutdown;
@@ -62,6 +64,7 @@ mod uploads;
 mod users;
 mod watch;
 mod websockets;
+mod whoami;
 
 use webgateway_tests::scenario::Trial;
 
@@ -94,6 +97,8 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_api_clients::scenarios(),
         route_access::scenarios(),
         route_changes::scenarios(),
+        route_stats::scenarios(),
+        route_logs::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),
         reload::scenarios(),
@@ -120,6 +125,7 @@ fn control() -> Vec<Vec<Trial>> {
         watch::scenarios(),
         operators::scenarios(),
         users::scenarios(),
+        whoami::scenarios(),
         base_domain::scenarios(),
         signatures::scenarios(),
         key_files::scenarios(),
