@@ -93,7 +93,7 @@ async fn traffic_on_two_nodes_is_counted_exactly(sandbox: &Sandbox) -> Result<()
     ensure!(nodes.iter().map(|node| by_node(node)).eq(expected), "{found:#}");
     ensure!(found["history"].as_array().is_some_and(|hours| (1..=2).contains(&hours.len())), "{found:#}");
     let shown = setup.alice.gwctl(["routes", "stats", HOST]).await?;
-    for word in ["hello.gw.example (terminate)", "minute", "node2", "7.8KiB", "P99"] {
+    for word in ["hello.gw.example (terminate)", "minute", "node2", "1000B", "P99"] {
         ensure!(shown.code == Some(0) && shown.stdout.contains(word), "{word}: {shown:?}");
     }
     Ok(())
@@ -115,7 +115,7 @@ async fn errors_are_counted_by_reason(sandbox: &Sandbox) -> Result<()> {
         }
     }
     ensure!(client.get(HOST, "/break").await.is_err(), "the response is incomplete");
-    let mut gone = client.connect(HOST).await?;
+    let mut gone = client.clone().h2().connect(HOST).await?;
     let slow = gone.request(Method::GET, HOST, "/slow/600000").body(Full::default())?;
     gone.begin(slow)?;
     eventually("the request has reached the backend", SOON, async || {
