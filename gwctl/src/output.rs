@@ -29,6 +29,8 @@ const STATE: &str = "STATE";
 #[derive(Debug)]
 pub(crate) struct Report {
     json: Value,
+    /// The result in YAML, if it differs from the one in JSON.
+    yaml: Option<Value>,
     text: Result<String, serde_json::Error>,
 }
 
@@ -36,12 +38,17 @@ impl Report {
     /// Creates a report from the gateway's result. `text` formats its typed form.
     pub(crate) fn from_result<T: DeserializeOwned>(result: Value, text: impl FnOnce(T) -> String) -> Self {
         let text = serde_json::from_value(result.clone()).map(text);
-        Self { json: result, text }
+        Self { json: result, yaml: None, text }
     }
 
     /// Creates a report from both forms.
     pub(crate) fn new(json: Value, text: String) -> Self {
-        Self { json, text: Ok(text) }
+        Self { json, yaml: None, text: Ok(text) }
+    }
+
+    /// Returns the report with another result in YAML.
+    pub(crate) fn with_yaml(self, yaml: Value) -> Self {
+        Self { yaml: Some(yaml), ..self }
     }
 
     /// Returns the result as JSON.
@@ -60,9 +67,9 @@ impl Report {
             return Ok(());
         }
         let text = match format {
-            Format::Table => self.into_text()?,
+            Format::Table | Format::Wide => self.into_text()?,
             Format::Json => format!("{:#}", self.json),
-            Format::Yaml => yaml(&self.json)?,
+            Format::Yaml => yaml(self.yaml.as_ref().unwrap_or(&self.json))?,
         };
         write_stdout(&format!("{}\n", text.trim_end())).map(drop)
     }
@@ -99,7 +106,7 @@ pub(crate) fn write_stdout(text: &str) -> Result<bool, CommandError> {
 /// Prints an error on stderr.
 pub(crate) fn error(format: Format, error: &CommandError) {
     let text = match format {
-        Format::Table => error_text(error),
+        Format::Table | Format::Wide => error_text(error),
         Format::Json | Format::Yaml => json!({ "error": error_json(error) }).to_string(),
     };
     write_stderr(&text);
@@ -108,7 +115,7 @@ pub(crate) fn error(format: Format, error: &CommandError) {
 /// Prints a warning on stderr.
 pub(crate) fn warn(format: Format, message: &str) {
     match format {
-        Format::Table => {
+        Format::Table | Format::Wide => {
             write_stderr(&format!(
                 "{} {}",
                 colour::paint_stderr(ColourRole::Warning, "warning:"),
@@ -122,7 +129,7 @@ pub(crate) fn warn(format: Format, message: &str) {
 /// Prints a note for people on stderr. Programs that read JSON or YAML do not need it.
 pub(crate) fn note(format: Format, message: &str) {
     match format {
-        Format::Table => write_stderr(&printable(message)),
+        Format::Table | Format::Wide => write_stderr(&printable(message)),
         Format::Json | Format::Yaml => {}
     }
 }

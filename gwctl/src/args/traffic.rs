@@ -3,7 +3,7 @@
 use webgateway_proto::api::{LogsParams, StatsParams, TrafficOrder, Window};
 
 use super::error::ArgError;
-use super::routes::parse_host;
+use super::routes::pasted_host;
 use crate::cli;
 
 /// Returns the params for `gwctl routes stats`. What has its default is left out.
@@ -17,12 +17,12 @@ pub(super) fn stats(flags: &cli::Stats) -> Result<StatsParams, ArgError> {
         cli::Order::Requests => None,
         cli::Order::Bytes => Some(TrafficOrder::Bytes),
     };
-    let host = flags.host.as_deref().map(parse_host).transpose()?;
+    let host = flags.host.as_deref().map(pasted_host).transpose()?.map(String::from);
     Ok(StatsParams { host, window, sort, limit: flags.limit, hours: flags.hours })
 }
 
 /// Returns the params for `gwctl routes logs`.
 pub(super) fn logs(flags: &cli::Logs) -> Result<LogsParams, ArgError> {
-    let host = parse_host(&flags.host)?;
+    let host = pasted_host(&flags.host)?.into();
     if flags.follow { Ok(LogsParams { host, after: None, wait: None }) } else { Err(ArgError::NoLines) }
 }

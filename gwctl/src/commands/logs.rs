@@ -75,7 +75,7 @@ fn parse(result: &Value) -> Result<LogPage, CommandError> {
 /// Formats the lines of a page, and how many were left out. In JSON each line is the gateway's own object.
 fn format_page(result: &Value, format: Format) -> Result<String, CommandError> {
     let left_out = result["left_out"].as_u64().filter(|count| *count > 0);
-    if format == Format::Table {
+    if matches!(format, Format::Table | Format::Wide) {
         let lines: String = parse(result)?.lines.iter().map(|line| line_text(line) + "\n").collect();
         let left_out = left_out.map(|count| format!("({count} lines left out, too many per second)\n"));
         return Ok(lines + &left_out.unwrap_or_default());
@@ -84,7 +84,7 @@ fn format_page(result: &Value, format: Format) -> Result<String, CommandError> {
     let all = lines.chain(left_out.map(|count| json!({ "left_out": count })));
     match format {
         Format::Yaml => all.map(|line| Ok(format!("---\n{}\n", output::yaml(&line)?.trim_end()))).collect(),
-        Format::Table | Format::Json => Ok(all.map(|line| format!("{line}\n")).collect()),
+        Format::Table | Format::Wide | Format::Json => Ok(all.map(|line| format!("{line}\n")).collect()),
     }
 }
 

@@ -24,8 +24,12 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Runs `gwctl routes stats`.
-pub(super) async fn stats(client: &Client, params: &StatsParams) -> Result<Report, CommandError> {
-    Ok(report(client.call(method::ROUTES_STATS, params).await?, params))
+pub(super) async fn stats(
+    client: &Client,
+    params: &StatsParams,
+    format: Format,
+) -> Result<Report, CommandError> {
+    Ok(report(client.call(method::ROUTES_STATS, params).await?, params, format))
 }
 
 /// Runs `gwctl routes stats --watch` until the user interrupts it or the reader closes stdout.
@@ -48,8 +52,10 @@ async fn show_repeatedly(
     loop {
         let next = Instant::now() + INTERVAL;
         let text = match options.format {
-            Format::Table if stdout().is_terminal() => format!("{CLEAR}{}\n", report(result, params).into_text()?),
-            Format::Table => format!("{}\n\n", report(result, params).into_text()?),
+            Format::Table | Format::Wide => {
+                let text = report(result, params, options.format).into_text()?;
+                if stdout().is_terminal() { format!("{CLEAR}{text}\n") } else { format!("{text}\n\n") }
+            }
             Format::Json => format!("{result}\n"),
             Format::Yaml => format!("---\n{}\n", output::yaml(&result)?.trim_end()),
         };
@@ -62,11 +68,11 @@ async fn show_repeatedly(
     }
 }
 
-fn report(result: Value, params: &StatsParams) -> Report {
+fn report(result: Value, params: &StatsParams, format: Format) -> Report {
     let (is_one, window) = (params.host.is_some(), params.window.unwrap_or_default());
     Report::from_result(result, |list: RouteStatsList| match list.routes.as_slice() {
         [route] if is_one => details(route),
-        _ => routes_table(&list, window),
+        _ => routes_table(&list, window, format == Format::Wide),
     })
 }
 
@@ -138,7 +144,13 @@ pub(super) fn size(bytes: u64) -> String {
     if unit == "B" { format!("{bytes}B") } else { format!("{rest:.1}{unit}") }
 }
 
-fn routes_table(list: &RouteStatsList, window: Window) -> String {
+/// Returns the columns of a list that fits 80 columns.
+fn narrow<T>(columns: [T; 12]) -> [T; 7] {
+    let [requests, _, _, _, client_errors, server_errors, received, sent, p50, _, p99, _] = columns;
+    [requests, client_errors, server_errors, received, sent, p50, p99]
+}
+
+fn routes_table(list: &RouteStatsList, window: Window, is_wide: bool) -> String {
     let (word, of): (_, fn(&TrafficWindows) -> &TrafficView) = match window {
         Window::Minute => ("minute", |all| &all.minute),
         Window::Hour => ("hour", |all| &all.hour),
@@ -147,11 +159,19 @@ fn routes_table(list: &RouteStatsList, window: Window) -> String {
     if list.routes.is_empty() {
         return format!("No traffic in the last {word}.");
     }
-    let rows = list.routes.iter().map(|route| with_label(
-        [route.host.clone(), route.all.open.to_string()],
-        cells(route.mode, of(&route.all)),
-    ));
-    let mut text = table(with_label(["HOST", "OPEN"], COLUMNS), rows);
+    let rows = list.routes.iter().map(|route| {
+        ([route.host.clone(), route.all.open.to_string()], cells(route.mode, of(&route.all)))
+    });
+    let mut text = if is_wide {
+        table(with_label(["HOST", "OPEN"], COLUMNS), rows.map(|(label, cells)| with_label(label, cells)))
+    } else {
+        let [a, b, c, d, e, f, g] = narrow(COLUMNS);
+        let rows = rows.map(|([host, open], cells)| {
+            let [a, b, c, d, e, f, g] = narrow(cells);
+            [host, open, a, b, c, d, e, f, g]
+        });
+        table(["HOST", "OPEN", a, b, c, d, e, f, g], rows)
+    };
     let more = list.total.saturating_sub(list.routes.len() as u64);
     if more > 0 {
         text += &format!("\n{more} more routes have traffic in the last {word}: -n shows more");
@@ -252,10 +272,12 @@ mod tests {
     #[test]
     fn a_list_says_how_many_routes_it_leaves_out() {
         let list = RouteStatsList { routes: vec![route(0)], total: 3 };
-        let text = routes_table(&list, Window::Minute);
+        let text = routes_table(&list, Window::Minute, false);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(routes_table(&list, Window::Minute, true).contains("2 connection_refused"));
         assert!(text.ends_with("\n2 more routes have traffic in the last minute: -n shows more"), "{text}");
         let none = RouteStatsList { routes: vec![], total: 0 };
-        assert_eq!(routes_table(&none, Window::Day), "No traffic in the last day.");
+        assert_eq!(routes_table(&none, Window::Day, true), "No traffic in the last day.");
     }
 
     #[test]
