@@ -26,8 +26,8 @@ pub use methods::{
 };
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 pub use traffic::{
-    HourTraffic, LatencyView, LogLine, LogPage, LogsParams, MAX_HOURS, NodeTraffic, ResponseClasses, RouteStats,
-    RouteStatsList, StatsParams, TrafficOrder, TrafficView, TrafficWindows, Window,
+    HourTraffic, LatencyView, LogLine, LogPage, LogsParams, MAX_HOURS, NodeTraffic, ResponseClasses,
+    RouteStats, RouteStatsList, StatsParams, TrafficOrder, TrafficView, TrafficWindows, Window,
 };
 pub use users::{
     Limit, QuotaView, SuspensionView, UnlimitedWord, UserList, UserListParams, UserQuota, UserRef, UserState,

@@ -16,8 +16,8 @@ pub use resource::{
     ResourceName, Settings, TicketKey, TicketKeys,
 };
 pub use traffic::{
-    AccessLine, AccessLines, LINES_PER_SECOND, MAX_FOLLOWED_ROUTES, MAX_LINE_TEXT, MAX_REPORTED_ROUTES, RouteTraffic,
-    TrafficReport,
+    AccessLine, AccessLines, LINES_PER_SECOND, MAX_FOLLOWED_ROUTES, MAX_LINE_TEXT, MAX_REPORTED_ROUTES,
+    RouteTraffic, TrafficReport,
 };
 
 /// The DNS name in the certificate that the controlplane presents to its nodes, independent of its address.

@@ -31,8 +31,8 @@ use crate::domain::{
 };
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
-use crate::traffic::TrafficState;
 use crate::store::Store;
+use crate::traffic::TrafficState;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The names of the keys that sign requests.

@@ -286,8 +286,7 @@ impl Reconciler for CertificateReconciler {
 
     async fn pass(&mut self) -> Result<Duration, PassError> {
         let now = self.clock.now();
-        let passed =
-            if now >= self.full_at { self.full_pass(now).await } else { self.quick_pass(now).await };
+        let passed = if now >= self.full_at { self.full_pass(now).await } else { self.quick_pass(now).await };
         if self.counts_changed {
             self.update_gauges(now).await?;
         }

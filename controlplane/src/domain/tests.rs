@@ -26,8 +26,8 @@ use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
-use crate::traffic::TrafficState;
 use crate::store::{Store, StoreError, audit};
+use crate::traffic::TrafficState;
 
 /// A node directory without nodes.
 #[derive(Debug)]

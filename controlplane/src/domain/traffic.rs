@@ -128,7 +128,8 @@ impl Domain {
             Ok::<_, DomainError>((found, total))
         });
         let (found, total) = read.await?;
-        let without_history = |(route, rows)| RouteTraffic { history: BTreeMap::new(), ..self.traffic_of(route, rows) };
+        let without_history =
+            |(route, rows)| RouteTraffic { history: BTreeMap::new(), ..self.traffic_of(route, rows) };
         Ok((found.into_iter().map(without_history).collect(), total))
     }
 

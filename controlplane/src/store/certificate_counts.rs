@@ -18,9 +18,9 @@ pub(crate) fn count(tx: &mut Tx<'_>, now: OffsetDateTime) -> Result<CertificateC
     let expired: i64 = in_use().filter(certificates::not_after.le(seconds)).count().get_result(tx.conn)?;
     let first: Option<i64> = in_use().select(min(certificates::not_after)).first(tx.conn)?;
     let of_state = in_use().filter(certificates::id.eq(issuance::certificate_id));
-    let waiting: i64 =
-        issuance::table.filter(not(exists(of_state))).select(count_star()).first(tx.conn)?;
-    let failing: i64 = issuance::table.filter(issuance::failures.gt(0)).select(count_star()).first(tx.conn)?;
+    let waiting: i64 = issuance::table.filter(not(exists(of_state))).select(count_star()).first(tx.conn)?;
+    let failing: i64 =
+        issuance::table.filter(issuance::failures.gt(0)).select(count_star()).first(tx.conn)?;
     #[expect(clippy::cast_precision_loss, reason = "a time until an expiry is far below 2^52 s")]
     let expiry_seconds = first.map(|first| (first - seconds) as f64);
     let [valid, expired, waiting, failing] = [valid, expired, waiting, failing].map(number);

@@ -54,11 +54,13 @@ pub(crate) fn add(tx: &mut WriteTx<'_>, rows: &[TrafficRow]) -> Result<(), Store
             .select(route_traffic::counts)
             .first(tx.conn)
             .optional()?;
-        let mut traffic = stored.as_deref().map_or_else(|| Ok(Traffic::default()), |text| parse(&id, text))?;
+        let mut traffic =
+            stored.as_deref().map_or_else(|| Ok(Traffic::default()), |text| parse(&id, text))?;
         traffic.add(&row.traffic);
         let mut sums = TrafficSums::default();
         sums.add(&traffic);
-        let counts = serde_json::to_string(&traffic).map_err(|e| StoreError::damaged("route_traffic", &id, e))?;
+        let counts =
+            serde_json::to_string(&traffic).map_err(|e| StoreError::damaged("route_traffic", &id, e))?;
         diesel::replace_into(route_traffic::table)
             .values((
                 route_traffic::route_id.eq(&id),

@@ -13,7 +13,7 @@ const MAX_ROUTES_PER_CALLER: usize = 16;
 /// The time after its last call after which a follower is considered gone, in microseconds.
 const FOLLOW_TIMEOUT: u64 = 30_000_000;
 /// The maximum number of lines of one route that wait for its followers.
-const MAX_LINES: usize = 2000;
+const MAX_LINES: usize = 1000;
 
 /// The followed access logs. Clones share them.
 #[derive(Debug, Clone)]

@@ -70,7 +70,8 @@ impl TrafficMemory {
         if state.reports.get(node) == Some(&number) {
             return true;
         }
-        let node: Arc<str> = state.reports.get_key_value(node).map_or_else(|| node.into(), |(key, _)| Arc::clone(key));
+        let node: Arc<str> =
+            state.reports.get_key_value(node).map_or_else(|| node.into(), |(key, _)| Arc::clone(key));
         if state.reports.len() >= MAX_NODES && !state.reports.contains_key(&node) {
             state.reports.clear();
         }
@@ -101,18 +102,19 @@ impl TrafficMemory {
     #[must_use]
     pub(crate) fn sums(&self, window: Window, now: OffsetDateTime) -> HashMap<RouteId, TrafficSums> {
         let (mut sums, state): (HashMap<RouteId, TrafficSums>, _) = (HashMap::new(), self.state());
-        if window == Window::Day {
-            for ((route, ..), traffic) in &state.unsaved {
-                sums.entry(*route).or_default().add(traffic);
+        let add = match window {
+            Window::Day => {
+                for ((route, ..), traffic) in &state.unsaved {
+                    sums.entry(*route).or_default().add(traffic);
+                }
+                return sums;
             }
-            return sums;
-        }
+            Window::Minute => Series::add_minute_to,
+            Window::Hour => Series::add_hour_to,
+        };
         for (route, nodes) in &state.series {
-            for series in nodes.values() {
-                let recent = series.recent(0, now.unix_timestamp());
-                let traffic = if window == Window::Minute { recent.minute } else { recent.hour };
-                sums.entry(*route).or_default().add(&traffic);
-            }
+            let sums = sums.entry(*route).or_default();
+            nodes.values().for_each(|series| add(series, sums, now.unix_timestamp()));
         }
         sums
     }
@@ -129,7 +131,11 @@ impl TrafficMemory {
     pub(super) fn take_unsaved(&self, now: OffsetDateTime) -> Vec<TrafficRow> {
         let mut state = self.state();
         state.forget_idle(now.unix_timestamp());
-        state.unsaved.drain().map(|((route, hour, node), traffic)| row((route, hour, &node), traffic)).collect()
+        state
+            .unsaved
+            .drain()
+            .map(|((route, hour, node), traffic)| row((route, hour, &node), traffic))
+            .collect()
     }
 
     /// Takes back traffic that could not be stored.

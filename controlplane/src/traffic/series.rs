@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use webgateway_proto::model::Traffic;
 
+use crate::store::traffic::TrafficSums;
+
 /// The length of a slot of the last minute, in seconds.
 const SHORT_SLOT: i64 = 10;
 /// The number of full slots in the last minute.
@@ -62,6 +64,12 @@ impl<const LENGTH: i64, const FULL: i64> Slots<LENGTH, FULL> {
         self.0.iter().filter(|(slot, _)| *slot >= first).for_each(|(_, traffic)| sum.add(traffic));
         sum
     }
+
+    /// Adds the traffic of the window to `sums`.
+    fn add_to(&self, sums: &mut TrafficSums, now: i64) {
+        let first = now.div_euclid(LENGTH) - FULL;
+        self.0.iter().filter(|(slot, _)| *slot >= first).for_each(|(_, traffic)| sums.add(traffic));
+    }
 }
 
 impl Series {
@@ -76,6 +84,16 @@ impl Series {
         self.minute.forget(now);
         self.hour.forget(now);
         self.open > 0 || !self.hour.0.is_empty()
+    }
+
+    /// Adds the traffic of the last minute to `sums`.
+    pub(super) fn add_minute_to(&self, sums: &mut TrafficSums, now: i64) {
+        self.minute.add_to(sums, now);
+    }
+
+    /// Adds the traffic of the last hour to `sums`.
+    pub(super) fn add_hour_to(&self, sums: &mut TrafficSums, now: i64) {
+        self.hour.add_to(sums, now);
     }
 
     /// Returns the traffic of the windows that end at `now`, without what ended before `since`.

@@ -385,7 +385,8 @@ impl Body for RequestBody {
         };
         exchange.record_progress();
         if let Some(Ok(frame)) = &frame {
-            exchange.record(|record| record.add_received(frame.data_ref().map_or(0, |data| data.len() as u64)));
+            exchange
+                .record(|record| record.add_received(frame.data_ref().map_or(0, |data| data.len() as u64)));
         }
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {

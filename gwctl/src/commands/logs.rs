@@ -44,7 +44,8 @@ async fn print_lines(
     let (once, retrying) = (client.clone().retry_for(Duration::ZERO), client.retry_for(Duration::MAX));
     let retrying = if options.verbose { retrying } else { retrying.observed_by(notice.clone()) };
     loop {
-        let (mut next, result) = (Instant::now() + MIN_INTERVAL, once.call(method::ROUTES_LOGS, &params).await);
+        let (mut next, result) =
+            (Instant::now() + MIN_INTERVAL, once.call(method::ROUTES_LOGS, &params).await);
         let result: Value = match result {
             Ok(result) => result,
             // A permanent error occurs again here and ends the command. After a transient one the call does not wait, so

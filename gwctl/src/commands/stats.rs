@@ -159,9 +159,10 @@ fn routes_table(list: &RouteStatsList, window: Window, is_wide: bool) -> String 
     if list.routes.is_empty() {
         return format!("No traffic in the last {word}.");
     }
-    let rows = list.routes.iter().map(|route| {
-        ([route.host.clone(), route.all.open.to_string()], cells(route.mode, of(&route.all)))
-    });
+    let rows = list
+        .routes
+        .iter()
+        .map(|route| ([route.host.clone(), route.all.open.to_string()], cells(route.mode, of(&route.all))));
     let mut text = if is_wide {
         table(with_label(["HOST", "OPEN"], COLUMNS), rows.map(|(label, cells)| with_label(label, cells)))
     } else {
@@ -201,9 +202,10 @@ fn details(route: &RouteStats) -> String {
     });
     text += &table(with_label(["LAST", "NODE"], columns_of(route.mode)), rows);
     if !route.history.is_empty() {
-        let rows = route.history.iter().map(|hour| {
-            with_label([hour.hour.clone(), "all".to_owned()], cells(route.mode, &hour.traffic))
-        });
+        let rows = route
+            .history
+            .iter()
+            .map(|hour| with_label([hour.hour.clone(), "all".to_owned()], cells(route.mode, &hour.traffic)));
         text += &format!("\n\n{}", table(with_label(["HOUR", "NODE"], columns_of(route.mode)), rows));
     }
     text

@@ -29,10 +29,7 @@ fn text(identity: &Identity) -> String {
         ("STATE", state),
         ("ROUTES", used(identity.routes, identity.quota.routes)),
         ("BACKENDS", used(identity.backends, identity.quota.backends)),
-        (
-            "CHANGES/MIN",
-            used(identity.mutations_this_minute.into(), identity.quota.mutations_per_minute),
-        ),
+        ("CHANGES/MIN", used(identity.mutations_this_minute.into(), identity.quota.mutations_per_minute)),
         ("FIRST SEEN", identity.first_seen.clone().unwrap_or_else(|| "-".to_owned())),
     ])
 }

@@ -211,7 +211,7 @@ pub struct LogLine {
     /// The method; absent for a passthrough connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The path without the query, at most 512 characters; absent for a passthrough connection.
+    /// The path without the query, at most 256 characters; absent for a passthrough connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The status of the response; absent if there was none.

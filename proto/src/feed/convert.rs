@@ -114,9 +114,7 @@ impl ToNode {
             Self::Explain { id, host } => {
                 Some(Message::Explain(wire::Explain { id: *id, host: host.to_string() }))
             }
-            Self::TrafficAck(sequence) => {
-                Some(Message::TrafficAck(wire::TrafficAck { sequence: *sequence }))
-            }
+            Self::TrafficAck(sequence) => Some(Message::TrafficAck(wire::TrafficAck { sequence: *sequence })),
             Self::Follow(routes) => {
                 let routes = routes.iter().map(traffic::write_id).collect();
                 Some(Message::Follow(wire::Follow { routes }))

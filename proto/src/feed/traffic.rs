@@ -7,11 +7,11 @@ use crate::model::{RouteId, Traffic};
 /// The maximum number of routes in one report.
 pub const MAX_REPORTED_ROUTES: usize = 500;
 /// The maximum number of routes that are followed at once.
-pub const MAX_FOLLOWED_ROUTES: usize = 256;
+pub const MAX_FOLLOWED_ROUTES: usize = 128;
 /// The maximum number of lines of one route that a node sends per second.
 pub const LINES_PER_SECOND: u32 = 50;
 /// The maximum length of a text in a line, in characters. Longer ones are cut.
-pub const MAX_LINE_TEXT: usize = 512;
+pub const MAX_LINE_TEXT: usize = 256;
 
 /// The traffic since a node's last report.
 ///

@@ -130,9 +130,8 @@ async fn a_flood_is_bounded_and_counted(sandbox: &Sandbox) -> Result<()> {
     let begun = std::time::Instant::now();
     let mut connection = client.h2().connect(HOST).await?;
     for _ in 0..FLOOD / 50 {
-        let requests = (0..50).map(|_| {
-            Ok(connection.request(Method::GET, HOST, "/bytes/1").body(Full::default())?)
-        });
+        let requests =
+            (0..50).map(|_| Ok(connection.request(Method::GET, HOST, "/bytes/1").body(Full::default())?));
         let requests = requests.collect::<Result<Vec<_>>>()?;
         connection.send_concurrently(requests).await?;
     }
@@ -199,7 +198,10 @@ async fn nothing_is_kept_and_nobody_else_follows(sandbox: &Sandbox) -> Result<()
     }
     for host in [HOST, "nothing.gw.example"] {
         let refused = bob.gwctl(["routes", "logs", host, "--follow"]).await?;
-        ensure!(refused.code == Some(6) && refused.stderr.contains("there is no route of yours"), "{refused:?}");
+        ensure!(
+            refused.code == Some(6) && refused.stderr.contains("there is no route of yours"),
+            "{refused:?}"
+        );
     }
     let mut follower = Follower::start(sandbox, &setup.admin, HOST, &["-o", "json"])?;
     follower.wait_until_followed(&setup.client()?, "node1").await?;

@@ -77,7 +77,8 @@ async fn traffic_on_two_nodes_is_counted_exactly(sandbox: &Sandbox) -> Result<()
     let mut sent_by_two = get_times(&two, "/stream/5", 4).await?;
     for client in [two.clone(), two.clone().h2()] {
         let mut connection = client.connect(HOST).await?;
-        let post = connection.request(Method::POST, HOST, "/").body(Full::new(Bytes::from(vec![b'x'; 500])))?;
+        let post =
+            connection.request(Method::POST, HOST, "/").body(Full::new(Bytes::from(vec![b'x'; 500])))?;
         sent_by_two += connection.send(post).await?.expect(200)?.body.len() as u64;
     }
     let found = wait_for(&setup.alice, HOST, "/minute/requests", 18).await?;
@@ -88,7 +89,9 @@ async fn traffic_on_two_nodes_is_counted_exactly(sandbox: &Sandbox) -> Result<()
         ensure!(all["errors"] == json!({}) && all["cancelled"] == 0 && all["connections"] == 0, "{found:#}");
     }
     let nodes: Vec<_> = found["nodes"].as_array().into_iter().flatten().collect();
-    let by_node = |node: &Value| (node["node"].clone(), node["minute"]["requests"].clone(), node["hour"]["sent_bytes"].clone());
+    let by_node = |node: &Value| {
+        (node["node"].clone(), node["minute"]["requests"].clone(), node["hour"]["sent_bytes"].clone())
+    };
     let expected = [(json!("node1"), json!(10), json!(sent)), (json!("node2"), json!(8), json!(sent_by_two))];
     ensure!(nodes.iter().map(|node| by_node(node)).eq(expected), "{found:#}");
     ensure!(found["history"].as_array().is_some_and(|hours| (1..=2).contains(&hours.len())), "{found:#}");
@@ -206,7 +209,10 @@ async fn passthrough_connections_are_counted(sandbox: &Sandbox) -> Result<()> {
     }
     let found = wait_for(&setup.alice, "pass.example.org", "/open", 1).await?;
     let minute = &found["minute"];
-    ensure!(minute["connections"] == 4 && minute["requests"] == 0 && minute["errors"] == json!({}), "{found:#}");
+    ensure!(
+        minute["connections"] == 4 && minute["requests"] == 0 && minute["errors"] == json!({}),
+        "{found:#}"
+    );
     let bytes = |name: &str| minute[name].as_u64().unwrap_or_default();
     ensure!((300_000..400_000).contains(&bytes("sent_bytes")), "{found:#}");
     ensure!((800..20_000).contains(&bytes("received_bytes")), "{found:#}");

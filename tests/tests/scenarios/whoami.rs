@@ -12,7 +12,10 @@ scenarios![everybody_learns_who_they_are];
 async fn everybody_learns_who_they_are(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let fresh = setup.alice.json(["whoami"]).await?;
-    ensure!(fresh["key_id"] == "alice.pub" && fresh["admin"] == false && fresh["suspended"] == false, "{fresh}");
+    ensure!(
+        fresh["key_id"] == "alice.pub" && fresh["admin"] == false && fresh["suspended"] == false,
+        "{fresh}"
+    );
     ensure!(fresh["algorithm"] == "ed25519" && fresh["routes"] == 0, "{fresh}");
     ensure!(fresh["first_seen"].is_null(), "before the first change: {fresh}");
     let fingerprint = fresh["fingerprint"].as_str().unwrap_or_default().to_owned();
@@ -29,7 +32,10 @@ async fn everybody_learns_who_they_are(sandbox: &Sandbox) -> Result<()> {
 
     setup.admin.json(["admin", "suspend", "alice.pub", "--reason", "late bill", "--for", "1h"]).await?;
     let suspended = setup.alice.json(["whoami"]).await?;
-    ensure!(suspended["suspended"] == true && suspended["suspension"]["reason"] == "late bill", "{suspended}");
+    ensure!(
+        suspended["suspended"] == true && suspended["suspension"]["reason"] == "late bill",
+        "{suspended}"
+    );
     let shown = setup.alice.gwctl(["whoami"]).await?;
     let until = suspended["suspension"]["until"].as_str().unwrap_or_default();
     let state = format!("suspended until {until} (late bill)");

@@ -23,8 +23,7 @@ pub(super) struct Logs;
 
 impl Method for Stats {
     const NAME: &'static str = method::ROUTES_STATS;
-    const SUMMARY: &'static str =
-        "Returns the traffic of the caller's routes in the last minute, hour and day; for the admin, of all routes";
+    const SUMMARY: &'static str = "Returns the traffic of the caller's routes in the last minute, hour and day; for the admin, of all routes";
     const DESCRIPTION: &'static str = "\
         Nodes report every few seconds. With `host`, the result is that route, with its traffic on each node. \
         Without, it is the routes with traffic in the window, those with the most first. Hourly counts are \
@@ -48,10 +47,10 @@ impl Method for Stats {
         if let Some(host) = host {
             let host = parse_host(&host)?;
             let found = services.domain.host_traffic(&caller, &host, hours).await?;
-            let nodes = found.nodes.iter().map(|(node, traffic)| NodeTraffic {
-                node: node.clone(),
-                traffic: windows(traffic),
-            });
+            let nodes = found
+                .nodes
+                .iter()
+                .map(|(node, traffic)| NodeTraffic { node: node.clone(), traffic: windows(traffic) });
             let nodes = nodes.collect();
             return Ok(RouteStatsList { routes: vec![RouteStats { nodes, ..stats(found) }], total: 1 });
         }

@@ -14,7 +14,8 @@ pub(super) struct Whoami;
 
 impl Method for Whoami {
     const NAME: &'static str = method::WHOAMI;
-    const SUMMARY: &'static str = "Returns the caller's key, quotas and usage, and whether they are suspended";
+    const SUMMARY: &'static str =
+        "Returns the caller's key, quotas and usage, and whether they are suspended";
     const DESCRIPTION: &'static str = "For all users, also suspended ones.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = Caller;

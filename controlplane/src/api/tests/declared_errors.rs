@@ -105,7 +105,8 @@ fn user_errors() -> Vec<FailingCall> {
     for limit in [0, 1001] {
         calls.push(("user1.pub", "routes.stats", json!({ "limit": limit }), ErrorKind::InvalidLimit));
     }
-    for params in [json!({ "wait": 1 }), json!({ "after": 1, "wait": 0 }), json!({ "after": 1, "wait": 21 })] {
+    for params in [json!({ "wait": 1 }), json!({ "after": 1, "wait": 0 }), json!({ "after": 1, "wait": 21 })]
+    {
         let mut params = params;
         params["host"] = json!("nothing.example");
         calls.push(("user1.pub", "routes.logs", params, ErrorKind::InvalidWait));

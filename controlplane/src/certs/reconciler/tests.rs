@@ -156,7 +156,7 @@ async fn certificates_are_renewed_in_time_and_dropped_when_unneeded() {
 
 #[tokio::test]
 async fn a_new_route_gets_a_certificate_without_waiting_for_a_full_pass() {
-    let ReconcilerFixture { _dir, store, certificates } = fixture(Clock::system()).await;
+    let ReconcilerFixture { _dir, store, certificates, .. } = fixture(Clock::system()).await;
     let tasks = Tasks::new(Stop::new());
     let run = reconcile::run("certificates", certificates, store.changed(), tasks.stop().clone());
     tasks.essential("certificates", run);

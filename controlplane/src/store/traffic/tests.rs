@@ -57,7 +57,8 @@ impl Fixture {
 }
 
 fn row(route: RouteId, hour: i64, node: &str, requests: u64) -> TrafficRow {
-    let mut traffic = Traffic { responses: [0, requests, 0, 0, 0], sent: 10 * requests, ..Traffic::default() };
+    let mut traffic =
+        Traffic { responses: [0, requests, 0, 0, 0], sent: 10 * requests, ..Traffic::default() };
     traffic.add_errors("connection_refused", 1);
     traffic.latencies.add_to_bucket(5, requests);
     TrafficRow { route, hour, node: node.to_owned(), traffic }
@@ -68,7 +69,8 @@ async fn traffic_adds_up_by_hour_and_node_and_goes_with_its_route() {
     let fixture = Fixture::new();
     let (one, two) = (fixture.create(1, "a.pub").await, fixture.create(2, "b.pub").await);
     let gone = RouteId::from_bytes([9; 16]);
-    let written = vec![row(one, 10, "n1", 1), row(one, 10, "n2", 2), row(one, 11, "n1", 4), row(gone, 11, "n", 1)];
+    let written =
+        vec![row(one, 10, "n1", 1), row(one, 10, "n2", 2), row(one, 11, "n1", 4), row(gone, 11, "n", 1)];
     let revision = *fixture.store.changed().borrow();
     fixture.add(written).await;
     fixture.add(vec![row(one, 10, "n1", 8), row(two, 11, "n1", 100)]).await;

@@ -32,10 +32,16 @@ fn a_repeated_report_is_counted_once_and_nodes_add_up() {
     assert!(memory.apply("n1", &report(1, &[(1, 2, 10)]), at(1)), "acknowledged again");
     assert!(memory.apply("n2", &report(1, &[(1, 1, 5), (2, 0, 1)]), at(2)));
     assert!(memory.apply("n1", &report(2, &[(1, 3, 1)]), at(3)));
-    assert!(memory.apply("n1", &TrafficReport { instance: 8, ..report(2, &[(1, 3, 1)]) }, at(4)), "restarted");
+    assert!(
+        memory.apply("n1", &TrafficReport { instance: 8, ..report(2, &[(1, 3, 1)]) }, at(4)),
+        "restarted"
+    );
     assert_eq!((requests(&memory, 1, 5), requests(&memory, 2, 5)), (17, 1));
     let by_node = memory.recent(route(1), at(-7200), at(5));
-    assert_eq!(by_node.iter().map(|(node, r)| (node.as_str(), r.open)).collect::<Vec<_>>(), [("n1", 3), ("n2", 1)]);
+    assert_eq!(
+        by_node.iter().map(|(node, r)| (node.as_str(), r.open)).collect::<Vec<_>>(),
+        [("n1", 3), ("n2", 1)]
+    );
     memory.begin_stream("n1");
     assert_eq!(memory.recent(route(1), at(-7200), at(5))["n1"].open, 0);
     for window in [Window::Minute, Window::Hour, Window::Day] {

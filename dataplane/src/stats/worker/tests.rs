@@ -16,7 +16,13 @@ fn route(n: u8) -> RouteId {
 
 fn head() -> RequestHead {
     let path = "/a".to_owned();
-    RequestHead { client: CLIENT, host: "a.example".into(), method: Some(Method::GET), path, request_id: None }
+    RequestHead {
+        client: CLIENT,
+        host: "a.example".into(),
+        method: Some(Method::GET),
+        path,
+        request_id: None,
+    }
 }
 
 fn request(stats: &Rc<WorkerStats>, n: u8) -> TrafficRecord {

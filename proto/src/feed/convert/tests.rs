@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::feed::report::ServedCertificate;
-use crate::feed::traffic::{AccessLine, MAX_LINE_TEXT, RouteTraffic};
 use crate::feed::resource::{Challenge, ChallengeResponse, FeedRoute, Settings, TicketKey, TicketKeys};
+use crate::feed::traffic::{AccessLine, MAX_LINE_TEXT, RouteTraffic};
 use crate::model::{
     Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, MAX_LISTENERS, Mode,
     RouteId, RouteOptions, Traffic,

@@ -15,8 +15,12 @@ use crate::api::methods::method::Example;
 const HOST: &str = "app.example.org";
 
 fn view(requests: u64) -> TrafficView {
-    let responses =
-        ResponseClasses { success: requests - 4, client_error: 3, server_error: 1, ..ResponseClasses::default() };
+    let responses = ResponseClasses {
+        success: requests - 4,
+        client_error: 3,
+        server_error: 1,
+        ..ResponseClasses::default()
+    };
     TrafficView {
         requests,
         responses,
@@ -47,8 +51,7 @@ fn route_stats() -> RouteStats {
 }
 
 pub(in crate::api::methods) fn stats() -> Vec<Example<StatsParams, RouteStatsList>> {
-    let one =
-        StatsParams { host: Some(HOST.to_owned()), hours: Some(24), ..StatsParams::default() };
+    let one = StatsParams { host: Some(HOST.to_owned()), hours: Some(24), ..StatsParams::default() };
     let hour = HourTraffic { hour: "2026-03-02T10:00:00Z".to_owned(), traffic: view(2_911) };
     let nodes = vec![NodeTraffic { node: "edge1".to_owned(), traffic: windows(61) }];
     let list = StatsParams {

@@ -1,8 +1,8 @@
 //! The example values about users.
 
 use webgateway_proto::api::{
-    Identity, Limit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState, UserSuspend,
-    UserView,
+    Identity, Limit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState,
+    UserSuspend, UserView,
 };
 
 use super::constants::{CREATED, UPDATED, USER};
