@@ -18,6 +18,7 @@ mod identity;
 mod join;
 mod metrics;
 mod policy;
+mod problems;
 mod proxy;
 mod ready;
 mod snapshot;

@@ -31,7 +31,7 @@ fn an_invalid_flag_is_named_and_nothing_is_sent() {
         (vec!["routes", "update", "-r", ID, "-t=maybe"], "--tls-pass"),
         (vec!["routes", "update", "-t"], "<ROUTE>"),
         (vec!["routes", "get", "-r", "42"], "ROUTE: `42` is not a route id"),
-        (vec!["routes", "delete"], "--route"),
+        (vec!["routes", "delete"], "<ROUTE>"),
         (
             vec!["certificates", "get", "-c", "*.example.org"],
             "-c/--certificate: `*.example.org` is a wildcard",
