@@ -1,4 +1,4 @@
-//! What the gateway knows about a caller. Suspended callers may ask, too.
+//! The state of a caller, for the caller. Suspended ones may ask, too.
 
 use webgateway_proto::model::Quota;
 

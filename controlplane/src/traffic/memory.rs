@@ -9,7 +9,7 @@ use webgateway_proto::feed::{RouteTraffic, TrafficReport};
 use webgateway_proto::model::{RouteId, Traffic};
 
 use super::series::{RecentTraffic, Series};
-use super::writer::hour_of;
+use super::units::hour_of;
 use crate::store::traffic::{TrafficRow, TrafficSums};
 
 /// The maximum number of routes with traffic, those on several nodes counted for each.

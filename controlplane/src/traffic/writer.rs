@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 use webgateway_process::Stop;
 
-use super::{TrafficState, unix_micros};
+use super::state::TrafficState;
+use super::units::{hour_of, unix_micros};
 use crate::clock::Clock;
 use crate::store::traffic::{TrafficRow, add, prune};
 use crate::store::{Store, StoreError, WriteTx};
@@ -32,12 +32,6 @@ pub(crate) struct TrafficWriter {
     pub store: Store,
     /// The source of the current time.
     pub clock: Clock,
-}
-
-/// Returns the hour of a time, in hours since the Unix epoch.
-#[must_use]
-pub(crate) fn hour_of(time: OffsetDateTime) -> i64 {
-    time.unix_timestamp().div_euclid(3600)
 }
 
 impl TrafficWriter {

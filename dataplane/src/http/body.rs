@@ -178,17 +178,6 @@ impl ResponseBody {
     }
 }
 
-impl ResponseBody {
-    /// Returns the size of a body that the gateway itself has, in bytes; 0 for the body of a backend.
-    #[must_use]
-    pub(crate) fn own_size(&self) -> u64 {
-        match self {
-            Self::Fixed(_) | Self::Api(_) => self.size_hint().exact().unwrap_or_default(),
-            Self::Backend(_) => 0,
-        }
-    }
-}
-
 impl BackendBody {
     /// Releases the connection if the body has ended. An empty body, or one of a known length, ends before a poll says
     /// so.
@@ -236,7 +225,6 @@ impl BackendBody {
 
     /// Counts a part of the response in the backlog, unless it is small and the last one.
     fn track(&mut self, bytes: Bytes) -> ResponseChunk {
-        self.exchange.record(|record| record.add_sent(bytes.len() as u64));
         if self.lease.is_none() && bytes.len() <= UNTRACKED_TAIL {
             return bytes.into();
         }
@@ -265,7 +253,7 @@ impl BackendBody {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.exchange.set_waiting_for_backend(true);
             return if self.has_timed_out(cx) {
-                self.exchange.record(|record| record.fail("connection_read_timeout"));
+                self.exchange.record.note(|record| record.fail("connection_read_timeout"));
                 Poll::Ready(Some(Err(BodyError::Timeout)))
             } else {
                 self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)))
@@ -276,14 +264,12 @@ impl BackendBody {
         if let Some(timer) = &mut self.timer {
             timer.as_mut().reset(Instant::now() + self.limit);
         }
+        self.exchange.record.note(|record| record.add_sent_frame(frame.as_ref()));
         match &frame {
             Some(Ok(data)) if data.is_data() => self.release_at_end(),
             // Trailers end a body.
             Some(Ok(_)) | None => self.release(),
-            Some(Err(_)) => {
-                self.lease = None;
-                self.exchange.record(|record| record.fail("http_response_incomplete"));
-            }
+            Some(Err(_)) => self.lease = None,
         }
         let frame = std::task::ready!(self.trailers.forward(frame));
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.track(bytes)))))
@@ -384,10 +370,7 @@ impl Body for RequestBody {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
         exchange.record_progress();
-        if let Some(Ok(frame)) = &frame {
-            exchange
-                .record(|record| record.add_received(frame.data_ref().map_or(0, |data| data.len() as u64)));
-        }
+        exchange.record.note(|record| record.add_received_frame(frame.as_ref()));
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.mark_request_read();

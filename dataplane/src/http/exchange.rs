@@ -18,7 +18,7 @@ use super::backlog::{OutputBacklog, ResponseBacklog, WorkerBacklog};
 use super::timer::{IdleTimer, Timer};
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
-use crate::stats::TrafficRecord;
+use crate::stats::RecordSlot;
 use crate::trailers::TrailerSlot;
 
 /// The maximum time without progress after a client has half-closed its connection.
@@ -60,8 +60,8 @@ pub(crate) struct Exchange {
     last_progress: Cell<Instant>,
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
-    /// The record of the request, if it has a route or if there is an access log.
-    record: RefCell<Option<TrafficRecord>>,
+    /// The record of the request.
+    pub record: RecordSlot,
 }
 
 /// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
@@ -112,7 +112,7 @@ impl Progress {
             is_answered: Cell::new(false),
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
-            record: RefCell::default(),
+            record: RecordSlot::default(),
         })
     }
 
@@ -281,23 +281,6 @@ impl Exchange {
     #[must_use]
     pub(crate) fn membership(&self) -> Option<&Rc<Membership>> {
         self.membership.get()
-    }
-
-    /// Changes the record of the request, which begins if there is none.
-    pub(crate) fn begin_record(&self, change: impl FnOnce(&mut TrafficRecord)) {
-        change(self.record.borrow_mut().get_or_insert_with(TrafficRecord::request));
-    }
-
-    /// Notes something in the record of the request, if there is one.
-    pub(crate) fn record(&self, note: impl FnOnce(&TrafficRecord)) {
-        if let Some(record) = &*self.record.borrow() {
-            note(record);
-        }
-    }
-
-    /// Returns the record of the request, which continues without the exchange.
-    pub(crate) fn take_record(&self) -> Option<TrafficRecord> {
-        self.record.take()
     }
 
     /// Returns whether the route of the exchange's own membership was cut.

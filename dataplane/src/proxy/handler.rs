@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use webgateway_proto::feed::FeedRoute;
@@ -76,7 +77,7 @@ async fn handle(
     let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
     if context.worker.access_log {
-        exchange.begin_record(|record| record.log(request_head(&request, context)));
+        exchange.record.begin(|record| record.log(request_head(&request, context)));
     }
     let answered = if span::is_on() {
         let id = context.progress.request_count();
@@ -95,10 +96,10 @@ async fn handle(
         mark_last(&mut response, context.membership.watch().phase());
     }
     context.worker.metrics.count_response(response.status());
-    exchange.record(|record| {
+    exchange.record.note(|record| {
         record.answer(response.status());
         error.into_iter().for_each(|error| record.fail(error));
-        record.add_sent(if is_head { 0 } else { response.body().own_size() });
+        record.add_sent(if is_head { 0 } else { own_size(response.body()) });
     });
     Ok(response)
 }
@@ -121,7 +122,7 @@ async fn respond(
         }
         Upstream::Route(route) => route,
     };
-    exchange.begin_record(|record| {
+    exchange.record.begin(|record| {
         record.set_route(&context.worker.stats, route.id, || request_head(&request, context));
     });
     policy::admit(context, &route)?;
@@ -151,6 +152,14 @@ pub(crate) fn upstream(
         Some(_) => Err(ProxyError::Misdirected),
         None if is_covered => Err(ProxyError::UnknownHost),
         None => Err(ProxyError::Misdirected),
+    }
+}
+
+/// Returns the size of a body that is not a backend's, in bytes. The frames of a backend are counted one by one.
+fn own_size(body: &ResponseBody) -> u64 {
+    match body {
+        ResponseBody::Backend(_) => 0,
+        ResponseBody::Fixed(_) | ResponseBody::Api(_) => body.size_hint().exact().unwrap_or_default(),
     }
 }
 

@@ -112,7 +112,7 @@ fn upgrade_connection(
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
         open: Rc::clone(&connection.open),
-        record: exchange.take_record().inspect(|record| record.answer(StatusCode::SWITCHING_PROTOCOLS)),
+        record: exchange.record.take().inspect(|record| record.answer(StatusCode::SWITCHING_PROTOCOLS)),
     };
     spawn_tunnel(Rc::clone(&connection.worker), upgrade);
     connection.progress.client().set_upgraded();

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use http_body::Frame;
 use tokio::time::Instant;
 use webgateway_proto::feed::{AccessLine, MAX_LINE_TEXT};
 use webgateway_proto::model::RouteId;
@@ -154,6 +156,22 @@ impl TrafficRecord {
         }
     }
 
+    /// Records a frame of a request's body.
+    pub(crate) fn add_received_frame<E>(&self, frame: Option<&Result<Frame<Bytes>, E>>) {
+        if let Some(Ok(frame)) = frame {
+            self.add_received(data_len(frame));
+        }
+    }
+
+    /// Records a frame of a response's body, or that the response is incomplete.
+    pub(crate) fn add_sent_frame<E>(&self, frame: Option<&Result<Frame<Bytes>, E>>) {
+        match frame {
+            Some(Ok(frame)) => self.add_sent(data_len(frame)),
+            Some(Err(_)) => self.fail("http_response_incomplete"),
+            None => {}
+        }
+    }
+
     fn line(&self, head: &RequestHead) -> AccessLine {
         let cut = |text: &str| text.chars().take(MAX_LINE_TEXT).collect();
         AccessLine {
@@ -169,6 +187,10 @@ impl TrafficRecord {
             request_id: head.request_id.clone(),
         }
     }
+}
+
+fn data_len(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 impl Drop for TrafficRecord {

@@ -10,8 +10,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use webgateway_proto::feed::{AccessLines, FromNode, MAX_REPORTED_ROUTES, RouteTraffic, TrafficReport};
 use webgateway_proto::model::{RouteId, Traffic};
 
+use super::channels::{
+    COLLECTIONS, CollectedRoute, FollowedRoutes, LINE_MESSAGES, MAX_ROUTES, StatsChannels,
+};
 use super::line_budget::LineBudget;
-use super::{CollectedRoute, FollowedRoutes, MAX_ROUTES};
 use crate::clock::unix_now;
 
 /// The interval between reports.
@@ -41,9 +43,18 @@ pub(crate) struct TrafficReporter {
     ticks: Option<Interval>,
 }
 
+/// Creates the reporter, and the channels of the workers to it. `unattributed` counts what belongs to too many routes.
+pub(crate) fn traffic_reporter(unattributed: Counter) -> (TrafficReporter, StatsChannels) {
+    let (collections, collected) = mpsc::channel(COLLECTIONS);
+    let (lines, logged) = mpsc::channel(LINE_MESSAGES);
+    let (follow, followed) = watch::channel(FollowedRoutes::default());
+    let reporter = TrafficReporter::new(collected, logged, follow, unattributed.clone());
+    (reporter, StatsChannels { collections, lines, followed, unattributed })
+}
+
 impl TrafficReporter {
     /// Creates a reporter of what it receives.
-    pub(super) fn new(
+    fn new(
         collected: mpsc::Receiver<Vec<CollectedRoute>>,
         lines: mpsc::Receiver<AccessLines>,
         followed: watch::Sender<FollowedRoutes>,
@@ -172,7 +183,6 @@ impl TrafficReporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{StatsChannels, traffic_reporter};
 
     fn route(n: u16) -> RouteId {
         let mut id = [0; 16];

@@ -11,8 +11,8 @@ use webgateway_proto::feed::{AccessLine, AccessLines, LINES_PER_SECOND};
 use webgateway_proto::model::RouteId;
 
 use super::cell::RouteCell;
+use super::channels::{CollectedRoute, MAX_ROUTES, StatsChannels};
 use super::line_budget::LineBudget;
-use super::{CollectedRoute, MAX_ROUTES, StatsChannels};
 use crate::clock::unix_now;
 use crate::connections::Connections;
 

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
-use super::super::{RequestHead, TrafficRecord, traffic_reporter};
+use super::super::channels::COLLECTIONS;
+use super::super::record::{RequestHead, TrafficRecord};
+use super::super::reporter::traffic_reporter;
 use super::*;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -74,7 +76,7 @@ fn counts_wait_while_the_reporter_is_behind() {
     let (mut reporter, channels) = traffic_reporter(Counter::default());
     let stats = Rc::new(WorkerStats::new(channels));
     let connections = Rc::new(Connections::default());
-    for _ in 0..super::super::COLLECTIONS + 3 {
+    for _ in 0..COLLECTIONS + 3 {
         request(&stats, 1).answer(StatusCode::OK);
         stats.collect(&connections);
     }
@@ -84,7 +86,7 @@ fn counts_wait_while_the_reporter_is_behind() {
     }
     stats.collect(&connections);
     requests += reporter.collected.try_recv().unwrap().iter().map(|c| c.traffic.requests()).sum::<u64>();
-    assert_eq!(requests, super::super::COLLECTIONS as u64 + 3, "each is counted once");
+    assert_eq!(requests, COLLECTIONS as u64 + 3, "each is counted once");
 }
 
 #[test]
