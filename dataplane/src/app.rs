@@ -23,6 +23,7 @@ use webgateway_process::{
 use crate::backend::connector::Observation;
 use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
+use crate::backend::tls::BackendTlsConfigs;
 use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
@@ -150,7 +151,8 @@ impl Application for App {
         let mut watchdog = Watchdog::default();
         let drain = DrainState::new(readiness.clone());
         let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
-        let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
+        let ack_timeout = config.live.limits.ack_timeout;
+        let dialer = Dialer { own_listeners, ack_timeout, tls: BackendTlsConfigs::default() };
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
         let (traffic, stats) = traffic_reporter(metrics.stats_unattributed.clone());
         let shared = SharedParts {

@@ -97,6 +97,14 @@ impl FeedFile {
         self
     }
 
+    /// Sets an option of this host's route.
+    pub fn set_option(&mut self, host: &str, option: &str, value: Value) -> &mut Self {
+        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
+            route[option] = value.clone();
+        }
+        self
+    }
+
     /// Writes the file as the next version.
     pub fn write(&mut self) -> Result<&Path> {
         self.version += 1;

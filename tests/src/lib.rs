@@ -15,6 +15,7 @@ pub mod feed_file;
 pub mod feed_node;
 pub mod feed_server;
 pub mod gateway;
+pub mod grpc;
 pub mod gwctl;
 pub mod link;
 pub mod load;

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Backend, HealthCheck};
 
-/// The target of a health check: a backend and how it is checked. Routes with the same backend and check share one
-/// target.
+use super::transport::Transport;
+
+/// The target of a health check: a backend and how it is checked. Routes with the same backend, transport and check
+/// share one target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CheckTarget {
     /// The backend.
     pub backend: Backend,
+    /// The transport; `None` for plain HTTP/1.1, and in passive health checking for failures to connect by TCP, which
+    /// concern all routes.
+    pub transport: Option<Arc<Transport>>,
     /// The configured check; `None` for passive health checking, by the failures that the traffic observes.
     pub check: Option<Arc<HealthCheck>>,
 }
@@ -20,29 +26,31 @@ pub(crate) struct UnhealthySet(imbl::HashMap<Backend, Vec<UnhealthyEntry>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct UnhealthyEntry {
+    transport: Option<Arc<Transport>>,
     check: Option<Arc<HealthCheck>>,
     reason: Arc<str>,
 }
 
 impl UnhealthySet {
-    /// Returns whether the backend is unhealthy for a route with this check.
+    /// Returns whether the backend is unhealthy for a route.
     #[must_use]
-    pub(crate) fn contains(&self, backend: Backend, check: Option<&HealthCheck>) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let applies = |entry: &UnhealthyEntry| entry.check.is_none() || entry.check.as_deref() == check;
-        self.0.get(&backend).is_some_and(|entries| entries.iter().any(applies))
+    pub(crate) fn contains(&self, backend: Backend, route: &FeedRoute) -> bool {
+        !self.0.is_empty() && self.reason(backend, route).is_some()
     }
 
-    /// Returns the reason why the backend is unhealthy for a route with this check, if it is.
+    /// Returns whether the traffic has observed that connections with this transport fail; `None` stands for TCP.
     #[must_use]
-    pub(crate) fn reason(&self, backend: Backend, check: Option<&HealthCheck>) -> Option<&str> {
+    pub(crate) fn contains_passive(&self, backend: Backend, transport: Option<&Transport>) -> bool {
+        let is_passive =
+            |entry: &UnhealthyEntry| entry.check.is_none() && entry.transport.as_deref() == transport;
+        !self.0.is_empty() && self.0.get(&backend).is_some_and(|entries| entries.iter().any(is_passive))
+    }
+
+    /// Returns the reason why the backend is unhealthy for a route, if it is.
+    #[must_use]
+    pub(crate) fn reason(&self, backend: Backend, route: &FeedRoute) -> Option<&str> {
         let entries = self.0.get(&backend)?;
-        entries
-            .iter()
-            .find(|entry| entry.check.is_none() || entry.check.as_deref() == check)
-            .map(|entry| &*entry.reason)
+        entries.iter().find(|entry| entry.applies_to(route)).map(|entry| &*entry.reason)
     }
 
     /// Iterates over the backends that are unhealthy for any route, each with one reason.
@@ -65,16 +73,33 @@ impl UnhealthySet {
     /// Marks a target as unhealthy, or replaces the reason.
     pub(crate) fn insert(&mut self, target: &CheckTarget, reason: &str) {
         let entries = self.0.entry(target.backend).or_default();
-        entries.retain(|entry| entry.check != target.check);
-        entries.push(UnhealthyEntry { check: target.check.clone(), reason: reason.into() });
+        entries.retain(|entry| !entry.is_of(target));
+        let (transport, check) = (target.transport.clone(), target.check.clone());
+        entries.push(UnhealthyEntry { transport, check, reason: reason.into() });
     }
 
     /// Marks a target as healthy.
     pub(crate) fn remove(&mut self, target: &CheckTarget) {
         let Some(entries) = self.0.get_mut(&target.backend) else { return };
-        entries.retain(|entry| entry.check != target.check);
+        entries.retain(|entry| !entry.is_of(target));
         if entries.is_empty() {
             self.0.remove(&target.backend);
+        }
+    }
+}
+
+impl UnhealthyEntry {
+    fn is_of(&self, target: &CheckTarget) -> bool {
+        self.check == target.check && self.transport == target.transport
+    }
+
+    fn applies_to(&self, route: &FeedRoute) -> bool {
+        match (&self.check, self.transport.as_deref()) {
+            (None, None) => true,
+            (check, transport) => {
+                (check.is_none() || check.as_deref() == route.destination.options.health.as_ref())
+                    && Transport::fits(transport, route)
+            }
         }
     }
 }
@@ -83,25 +108,63 @@ impl UnhealthySet {
 mod tests {
     use std::time::Duration;
 
+    use webgateway_proto::model::options::BackendProtocol;
+    use webgateway_proto::model::{Backends, Destination, Host, Mode, Prefixes, RouteId, RouteOptions};
+
     use super::*;
+
+    fn route(backend_protocol: BackendProtocol, health: Option<&HealthCheck>) -> FeedRoute {
+        let backends = Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap();
+        let options = RouteOptions { backend_protocol, health: health.cloned(), ..RouteOptions::default() };
+        FeedRoute {
+            id: RouteId::from_bytes([1; 16]),
+            host: Host::parse("a.gw.example").unwrap(),
+            destination: Destination::new(Mode::Terminate, backends, options).unwrap(),
+        }
+    }
 
     #[test]
     fn a_failed_check_applies_to_its_routes_and_a_passive_failure_to_all() {
         let backend: Backend = "[400::1]:80".parse().unwrap();
         let check = |path| HealthCheck::new(Some(path), Duration::from_secs(10), 2, 3).unwrap();
         let (one, other) = (check("/one"), check("/other"));
-        let target =
-            |check: Option<&HealthCheck>| CheckTarget { backend, check: check.cloned().map(Arc::new) };
+        let target = |check: Option<&HealthCheck>| {
+            let check = check.cloned().map(Arc::new);
+            CheckTarget { backend, transport: None, check }
+        };
+        let route = |check| route(BackendProtocol::Http1, check);
         let mut set = UnhealthySet::default();
         set.insert(&target(Some(&one)), "answered 500");
-        assert!(set.contains(backend, Some(&one)));
-        assert!(!set.contains(backend, Some(&other)) && !set.contains(backend, None));
+        assert!(set.contains(backend, &route(Some(&one))));
+        assert!(!set.contains(backend, &route(Some(&other))) && !set.contains(backend, &route(None)));
         set.insert(&target(None), "connection refused");
-        assert!(set.contains(backend, Some(&other)) && set.contains(backend, None));
-        assert_eq!((set.len(), set.reason(backend, None)), (1, Some("connection refused")));
-        assert!(!set.contains("[400::2]:80".parse().unwrap(), None));
+        assert!(set.contains(backend, &route(Some(&other))) && set.contains(backend, &route(None)));
+        assert_eq!((set.len(), set.reason(backend, &route(None))), (1, Some("connection refused")));
+        assert!(!set.contains("[400::2]:80".parse().unwrap(), &route(None)));
         set.remove(&target(Some(&one)));
         set.remove(&target(None));
         assert_eq!(set, UnhealthySet::default());
+    }
+
+    #[test]
+    fn a_failure_of_one_transport_does_not_concern_another() {
+        let backend: Backend = "[400::1]:80".parse().unwrap();
+        let check = HealthCheck::new(Some("/up"), Duration::from_secs(10), 2, 3).unwrap();
+        let protocols = [BackendProtocol::Http1, BackendProtocol::H2c, BackendProtocol::Https];
+        for failing in protocols {
+            let transport = Transport::of(&route(failing, None)).map(Arc::new);
+            for checked in [None, Some(Arc::new(check.clone()))] {
+                let mut set = UnhealthySet::default();
+                set.insert(
+                    &CheckTarget { backend, transport: transport.clone(), check: checked.clone() },
+                    "x",
+                );
+                for other in protocols {
+                    let is_tcp = transport.is_none() && checked.is_none();
+                    let applies = set.contains(backend, &route(other, checked.as_deref()));
+                    assert_eq!(applies, is_tcp || other == failing, "{failing}, {other}, {checked:?}");
+                }
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
 use super::dial::Dialer;
 use super::probe::probe;
+use super::transport::Transport;
 use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
@@ -68,11 +69,13 @@ impl BackendView {
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
         let check = route.destination.options.health.as_ref();
         let kind = check.map_or(&Probe::Tcp, |check| check.probe());
-        let down = match probe(backend, kind, route.host.as_str(), PROBE_TIMEOUT, &self.dialer).await {
+        let (transport, host) = (Transport::of(route), route.host.as_str());
+        let probed = probe(backend, transport.as_ref(), kind, host, PROBE_TIMEOUT, &self.dialer).await;
+        let down = match probed {
             Err(error) => Some(error.to_string()),
             Ok(()) => {
                 let unhealthy = self.unhealthy.load();
-                unhealthy.reason(backend, check).map(|reason| {
+                unhealthy.reason(backend, route).map(|reason| {
                     format!("it answers again, and will be used again soon; it was unhealthy: {reason}")
                 })
             }

@@ -8,6 +8,7 @@ use super::body::ResponseBody;
 use super::framing::FramingError;
 use super::headers::RequestError;
 use crate::backend::dial::DialError;
+use crate::backend::tls::TlsFault;
 use crate::controlplane::ControlplaneError;
 
 /// The reason why the gateway answers a request with an error response.
@@ -64,6 +65,15 @@ pub(crate) enum ProxyError {
     /// The backend switched protocols without a request to, or to another protocol.
     #[error("The backend switched to a protocol that was not requested.")]
     UnexpectedUpgrade,
+    /// The request asks for an upgrade, which HTTP/2 to the backends does not have.
+    #[error("The backend speaks HTTP/2, over which no WebSocket can be opened here.")]
+    UpgradeOverHttp2,
+    /// The backend ended the connection or the stream, and says that it has not processed the request.
+    #[error("The backend did not take the request. It is safe to send it again.")]
+    Unprocessed,
+    /// The backend reset the stream of the request.
+    #[error("The backend reset the request: {0}.")]
+    StreamReset(h2::Reason),
     /// The request to the API failed.
     #[error("The API is not available now: {0}. Traffic is not affected.")]
     Api(#[from] ControlplaneError),
@@ -102,6 +112,9 @@ impl ProxyError {
             Self::HeadTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
             Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
             Self::UnexpectedUpgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
+            Self::UpgradeOverHttp2 => of(StatusCode::NOT_IMPLEMENTED, Some("http_upgrade_failed")),
+            Self::Unprocessed => of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_terminated")),
+            Self::StreamReset(_) => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
             Self::Api(ControlplaneError::Unavailable) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable"))
             }
@@ -121,6 +134,11 @@ impl ProxyError {
         self.status().error
     }
 
+    /// Returns the details for Proxy-Status (RFC 9209 §2.1.5), where the error type alone says too little.
+    fn details(&self) -> Option<&'static str> {
+        if let Self::Dial(DialError::Tls(fault)) = self { Some(fault.details()) } else { None }
+    }
+
     /// Returns whether a backend accepted the request and gave no valid response.
     #[must_use]
     pub(crate) fn is_backend_fault(&self) -> bool {
@@ -132,6 +150,7 @@ impl ProxyError {
                 | Self::Framing(_)
                 | Self::HeadTooLarge
                 | Self::ResponseTimeout
+                | Self::StreamReset(_)
         )
     }
 
@@ -157,6 +176,9 @@ impl ProxyError {
             | Self::Dial(_)
             | Self::ConnectionClosed
             | Self::ResponseTimeout
+            | Self::UpgradeOverHttp2
+            | Self::Unprocessed
+            | Self::StreamReset(_)
             | Self::Api(_) => None,
         }
     }
@@ -172,7 +194,7 @@ impl ProxyError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(error) = error
-            && let Ok(value) = HeaderValue::from_str(&format!("webgateway; error={error}"))
+            && let Ok(value) = HeaderValue::try_from(proxy_status(error, self.details()))
         {
             headers.insert("proxy-status", value);
         }
@@ -196,17 +218,32 @@ impl ProxyError {
             | Self::HeadTooLarge
             | Self::ResponseTimeout
             | Self::UnexpectedUpgrade
+            | Self::UpgradeOverHttp2
+            | Self::Unprocessed
+            | Self::StreamReset(_)
             | Self::Api(_) => {}
         }
         response
     }
 }
 
+fn proxy_status(error: &str, details: Option<&str>) -> String {
+    match details {
+        Some(details) => format!("webgateway; error={error}; details=\"{details}\""),
+        None => format!("webgateway; error={error}"),
+    }
+}
+
 const fn dial_status(error: DialError) -> StatusCode {
     match error {
-        DialError::Refused | DialError::Unroutable | DialError::Other(_) => StatusCode::BAD_GATEWAY,
-        DialError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        DialError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        DialError::Tls(TlsFault::Timeout) | DialError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        DialError::Tls(TlsFault::NoRoots) => StatusCode::INTERNAL_SERVER_ERROR,
+        DialError::Refused
+        | DialError::Unroutable
+        | DialError::Tls(_)
+        | DialError::NoHttp2
+        | DialError::Other(_) => StatusCode::BAD_GATEWAY,
+        DialError::Exhausted | DialError::Busy => StatusCode::SERVICE_UNAVAILABLE,
         DialError::OwnListener => StatusCode::LOOP_DETECTED,
     }
 }
@@ -242,6 +279,19 @@ mod tests {
             (ProxyError::Dial(DialError::OwnListener), 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Misdirected, 421, None),
+            (
+                ProxyError::Dial(DialError::Tls(TlsFault::Expired)),
+                502,
+                Some("webgateway; error=tls_certificate_error; details=\"certificate expired\""),
+            ),
+            (
+                ProxyError::Dial(DialError::Tls(TlsFault::Timeout)),
+                504,
+                Some("webgateway; error=connection_timeout; details=\"TLS handshake timeout\""),
+            ),
+            (ProxyError::Dial(DialError::NoHttp2), 502, Some("webgateway; error=http_protocol_error")),
+            (ProxyError::Dial(DialError::Busy), 503, Some("webgateway; error=connection_limit_reached")),
+            (ProxyError::UpgradeOverHttp2, 501, Some("webgateway; error=http_upgrade_failed")),
             (ProxyError::Denied, 403, Some("webgateway; error=http_request_denied")),
         ] {
             let response = error.response();

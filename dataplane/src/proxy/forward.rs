@@ -1,5 +1,7 @@
 //! Forwarding of a request to a backend of its route, with retries where they are safe.
 
+mod http2;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -19,9 +21,11 @@ use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
 use crate::backend::dial::DialError;
-use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
+use crate::backend::lease::{ConnectionLease, Lease};
+use crate::backend::pool::{BackendConnection, handshake, handshake_tls, keep_alive_timeout};
+use crate::backend::transport::Transport;
 use crate::context::WorkerContext;
-use crate::http::body::{Lease, RequestBody};
+use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Direction, TrailerRules, frame_response};
@@ -31,7 +35,7 @@ pub(crate) struct BackendResponse {
     /// The response, its body unread.
     pub response: Response<Incoming>,
     /// The lease of the backend connection.
-    pub lease: Lease,
+    pub lease: Lease<RequestBody>,
     /// The rules for the trailers of the response.
     pub rules: TrailerRules,
 }
@@ -64,7 +68,12 @@ pub(crate) async fn forward(
         {
             request.headers_mut().insert(HOST, own);
         }
-        match send(worker, backend, request, exchange).await {
+        let sent = if route.destination.options.backend_protocol.is_http2() {
+            Box::pin(http2::send(worker, route, backend, request, exchange)).await
+        } else {
+            send(worker, route, backend, request, exchange).await
+        };
+        match sent {
             Ok(response) => {
                 worker.connector.record_response(backend);
                 return Ok(response);
@@ -98,6 +107,7 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
 /// without a response and the request may be repeated, it is sent once more on a new connection.
 async fn send(
     worker: &Rc<WorkerContext>,
+    route: &FeedRoute,
     backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -105,7 +115,7 @@ async fn send(
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
-            false => worker.pool.take(backend.address(), worker.clock.now()).await,
+            false => worker.pool.take(backend.address(), route, worker.clock.now()).await,
             true => None,
         };
         // The backend may close an idle connection at the moment the request is sent.
@@ -113,7 +123,7 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, backend)).await {
+            None => match Box::pin(connect(worker, route, backend)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
@@ -129,13 +139,22 @@ async fn send(
     }
 }
 
-/// Opens a new connection to a backend.
+/// Opens a new connection to a backend, with TLS if the route has it.
 async fn connect(
     worker: &WorkerContext,
+    route: &FeedRoute,
     backend: Backend,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend).await?;
-    let connection = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
+    let (tasks, address, limits) = (&worker.tasks, backend.address(), &worker.limits);
+    let connection = match Transport::of(route) {
+        Some(transport) if transport.tls.is_some() => {
+            let secured = worker.connector.secure(stream, &transport).await;
+            let stream = worker.connector.record_begin(backend, &transport, secured)?;
+            handshake_tls(tasks, address, stream, transport, limits).await
+        }
+        _ => handshake(tasks, address, stream, limits).await,
+    };
     connection.map_err(|error| ProxyError::from(&error))
 }
 
@@ -161,8 +180,8 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, backend, connection, keep_alive, is_reusable };
-            Ok(BackendResponse { response, lease, rules })
+            let lease = ConnectionLease { pool, backend, connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, lease: Lease::Connection(lease), rules })
         }
         Some(Err(error)) => {
             debug!(%backend, error = %error.error(), "no response from backend");

@@ -20,6 +20,7 @@ use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::grpc;
 use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
 use crate::policy;
@@ -75,6 +76,7 @@ async fn handle(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
+    let is_grpc = grpc::is_call(&request);
     let context = &connection.context;
     if context.worker.access_log {
         exchange.record.begin(|record| record.log(request_head(&request, context)));
@@ -87,7 +89,8 @@ async fn handle(
     };
     exchange.mark_answered();
     let error = answered.as_ref().err().and_then(ProxyError::proxy_error);
-    let mut response = answered.unwrap_or_else(|error| error.response());
+    let mut response = answered
+        .unwrap_or_else(|error| if is_grpc { grpc::error_response(&error) } else { error.response() });
     if is_head && !is_h1 {
         // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
         *response.body_mut() = ResponseBody::fixed("");

@@ -11,6 +11,7 @@ use webgateway_proto::feed::FeedRoute;
 use super::forward::{BackendResponse, forward};
 use super::span::record_route;
 use super::upgrade::{Upgrade, spawn_tunnel};
+use crate::backend::lease::Lease;
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
 use crate::http::body::{RequestBody, ResponseBody, TrailerOutput, TrailerPath};
@@ -62,9 +63,11 @@ pub(crate) async fn proxy_request(
     let BackendResponse { mut response, lease, rules } = response?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = upgrade_connection(connection, exchange, response, client);
-        lease.connection.control.set_in_flight(upgraded.is_err());
-        if let Err(error) = &upgraded {
-            worker.refused_responses.report(lease.backend, error);
+        if let Lease::Connection(lease) = &lease {
+            lease.connection.control.set_in_flight(upgraded.is_err());
+            if let Err(error) = &upgraded {
+                worker.refused_responses.report(lease.backend, error);
+            }
         }
         return upgraded;
     }

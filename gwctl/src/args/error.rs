@@ -101,6 +101,7 @@ impl ArgError {
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Option(error) => error.flag,
+            Self::UnsuitableOption(UnsuitableOptionError::Needs { option, .. }) => option,
             Self::UnsuitableOption(_) => "-t/--tls-pass",
             Self::Route(_) => "ROUTE",
             Self::Certificate(_) => "-c/--certificate",

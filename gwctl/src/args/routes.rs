@@ -44,8 +44,8 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
     let backends = if flags.backend.is_empty() { None } else { Some(parse_backends(&flags.backend)?) };
     let mode = flags.tls_pass.map(mode);
     let options = flags.reset.add_to(flags.options.patch()?);
-    if let Some(mode) = mode {
-        RouteOptions::default().patched(options.clone()).check_fits(mode)?;
+    if mode == Some(Mode::Passthrough) {
+        RouteOptions::default().patched(options.clone()).check_fits(Mode::Passthrough)?;
     }
     let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..RouteUpdate::default() };
     if update == RouteUpdate::default() {

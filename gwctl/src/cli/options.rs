@@ -1,6 +1,7 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod backend;
 mod error;
 
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
     #[command(flatten)]
+    backend: backend::BackendFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
 }
 
@@ -65,6 +68,7 @@ impl RouteOptionFlags {
             host_header: self.host_header.into(),
             ..RouteOptionsPatch::default()
         };
+        self.backend.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
         Ok(patch)
     }

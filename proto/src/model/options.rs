@@ -4,6 +4,7 @@
 //! which are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent
 //! to nodes as one message.
 
+pub mod backend_tls;
 mod declare;
 mod networks;
 mod patch;
@@ -13,6 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use thiserror::Error;
 
+pub use self::backend_tls::{BackendTls, InvalidBackendTlsError, Trust};
 use self::declare::options;
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
@@ -32,6 +34,12 @@ options! {
     /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
+    /// The protocol that the backends of a terminated route speak.
+    #[serde(default, skip_serializing_if = "BackendProtocol::is_http1")]
+    backend_protocol: BackendProtocol = BackendProtocol::Https;
+    /// TLS to the backends. It needs the `backend_protocol` `https` or `https-h2`.
+    #[serde(default, skip_serializing_if = "BackendTls::is_default")]
+    backend_tls: BackendTls = BackendTls::sample();
     /// The networks of clients that may use the route. If empty, all clients may.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     allow: Networks = Networks::sample(&["203.0.113.0/24", "2001:db8::/32"]);
@@ -41,7 +49,7 @@ options! {
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.
-const TERMINATED_ONLY: &[&str] = &["host_header"];
+const TERMINATED_ONLY: &[&str] = &["backend_protocol", "backend_tls", "host_header"];
 
 words! {
     /// The load balancing policy of a route.
@@ -62,6 +70,39 @@ words! {
         Preserve = "preserve",
         /// The backend's own address and port.
         Backend = "backend",
+    }
+}
+
+words! {
+    /// The protocol between the gateway and the backends of a terminated route.
+    pub enum BackendProtocol {
+        /// HTTP/1.1.
+        #[default]
+        Http1 = "http1",
+        /// HTTP/2 without TLS, with prior knowledge.
+        H2c = "h2c",
+        /// HTTP/1.1 over TLS.
+        Https = "https",
+        /// HTTP/2 over TLS.
+        HttpsH2 = "https-h2",
+    }
+}
+
+impl BackendProtocol {
+    const fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1)
+    }
+
+    /// Returns whether connections to the backends are encrypted.
+    #[must_use]
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Https | Self::HttpsH2)
+    }
+
+    /// Returns whether the backends speak HTTP/2.
+    #[must_use]
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::HttpsH2)
     }
 }
 
@@ -107,13 +148,22 @@ impl RouteOptions {
     /// Checks that a route of this mode may have these options.
     pub fn check_fits(&self, mode: Mode) -> Result<(), UnsuitableOptionError> {
         if mode == Mode::Terminate {
-            return Ok(());
+            return self.check_needs();
         }
         if self.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_))) {
             return Err(UnsuitableOptionError::HealthPath);
         }
         let unsuitable = self.non_defaults().into_iter().find(|name| TERMINATED_ONLY.contains(name));
         unsuitable.map_or(Ok(()), |name| Err(UnsuitableOptionError::TerminatedOnly(name)))
+    }
+
+    /// Checks that no option of a terminated route lacks another one that it needs.
+    fn check_needs(&self) -> Result<(), UnsuitableOptionError> {
+        if !self.backend_tls.is_default() && !self.backend_protocol.has_tls() {
+            let needs = "the `backend_protocol` https or https-h2";
+            return Err(UnsuitableOptionError::Needs { option: "backend_tls", needs });
+        }
+        Ok(())
     }
 
     /// Returns whether clients with this address may use the route.

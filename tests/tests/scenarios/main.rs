@@ -18,8 +18,10 @@ mod feed;
 mod feed_cache;
 mod feed_partitions;
 mod framing;
+mod grpc_backends;
 mod harness;
 mod health;
+mod http2_backends;
 mod http_challenges;
 mod http_port;
 mod interop;
@@ -59,6 +61,7 @@ mod socket_activation;
 mod stress;
 mod strict_heads;
 mod terminated_routes;
+mod tls_backends;
 mod trailers;
 mod uploads;
 mod users;
@@ -84,6 +87,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         websockets::scenarios(),
         misdirected::scenarios(),
         loops::scenarios(),
+        tls_backends::scenarios(),
+        http2_backends::scenarios(),
+        grpc_backends::scenarios(),
         failing_backends::scenarios(),
         health::scenarios(),
         http_port::scenarios(),
