@@ -3,6 +3,7 @@
 //! The dependency order of the modules is in `tests/layers/order.rs`.
 
 pub mod acme_proxy;
+pub mod auth_service;
 pub mod authority;
 pub mod backend;
 pub mod client;

@@ -208,10 +208,9 @@ impl CheckSchedule {
 fn check_targets(route: &FeedRoute) -> impl Iterator<Item = CheckTarget> {
     let check = route.destination.options.health.clone().map(Arc::new);
     let transport = check.as_ref().and_then(|_| Transport::of(route)).map(Arc::new);
-    let backends = route.destination.backends.as_slice().iter();
-    backends.filter_map(move |backend| {
+    route.destination.all_backends().filter_map(move |backend| {
         let check = Some(Arc::clone(check.as_ref()?));
-        Some(CheckTarget { backend: *backend, transport: transport.clone(), check })
+        Some(CheckTarget { backend, transport: transport.clone(), check })
     })
 }
 

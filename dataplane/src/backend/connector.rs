@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::Backend;
+use webgateway_proto::model::{Backend, Backends};
 
 use super::balance::{RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
@@ -83,11 +83,14 @@ impl Connector {
         }
     }
 
-    /// Returns the backends of a route to try, at most two, in order. If all are unhealthy, all are candidates.
-    pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
-        let destination = &route.destination;
-        let backends = destination.backends.as_slice();
-        let index = self.round_robin.next(route.id, destination.options.balance, backends.len());
+    /// Returns those of a route's `backends` to try, at most two, in order. If all are unhealthy, all are candidates.
+    pub(crate) fn candidates(
+        &self,
+        route: &FeedRoute,
+        backends: &Backends,
+    ) -> impl Iterator<Item = Backend> + use<> {
+        let (options, backends) = (&route.destination.options, backends.as_slice());
+        let index = self.round_robin.next(route.id, options.balance, backends);
         let mut unhealthy = self.unhealthy.borrow_mut();
         let unhealthy = unhealthy.load();
         candidates(backends, index, |backend| !unhealthy.contains(backend, route)).into_iter().flatten()
@@ -149,7 +152,7 @@ impl Connector {
     pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
         // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
-        for backend in self.candidates(route) {
+        for backend in self.candidates(route, &route.destination.backends) {
             match self.dial(backend).await {
                 Ok(stream) => return Ok(stream),
                 Err(failed) => error = failed,
@@ -218,8 +221,9 @@ mod tests {
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
         let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
         let (connector, _observed) = connector(&unhealthy);
+        let own = &route.destination.backends;
         let firsts =
-            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route).next()).collect() };
+            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route, own).next()).collect() };
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);

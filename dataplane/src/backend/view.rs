@@ -54,10 +54,10 @@ impl BackendView {
         Explanation { id, version, route: route.map(|route| route.id), certificate, backends }
     }
 
-    /// Probes all backends of a route; returns their health in the route's order.
+    /// Probes all backends of a route and of its path rules; returns their health in the route's order.
     async fn probe_all(&self, route: &Arc<FeedRoute>) -> Vec<BackendHealth> {
         let mut probes = JoinSet::new();
-        for (place, backend) in route.destination.backends.as_slice().iter().copied().enumerate() {
+        for (place, backend) in route.destination.all_backends().enumerate() {
             let (view, route) = (self.clone(), Arc::clone(route));
             probes.spawn(async move { (place, view.probe(backend, &route).await) });
         }

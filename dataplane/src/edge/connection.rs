@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, debug_span};
+use webgateway_proto::feed::FeedRoute;
 
 use super::hello::{self, HelloError};
 use super::passthrough::{Passthrough, pass_through};
@@ -120,16 +121,9 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
     let tls =
         hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
     match (action, tls) {
-        (SplitAction::Passthrough(route), _) if !route.destination.options.admits(accepted.peer.ip()) => {
-            worker.stats.count_refused_connection(route.id, "http_request_denied");
-            ConnectionAction::Refuse(accepted, HelloError::new(Refusal::Denied, &ACCESS_DENIED))
-        }
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
-            let membership = worker.connections.enter(Some(route.id));
-            let AcceptedConnection { open, stream: client, peer, .. } = accepted;
-            let (hello, address) = (hello.raw, peer.ip().to_canonical());
-            ConnectionAction::PassThrough(Passthrough { client, address, hello, route, membership, open })
+            admit_passthrough(accepted, route, hello.raw)
         }
         (_, Err(refusal)) => ConnectionAction::Refuse(accepted, refusal),
         (SplitAction::Refuse(reason), _) => {
@@ -155,6 +149,29 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
             })
         }
     }
+}
+
+/// Decides whether the route admits a passthrough connection that began with the bytes `hello`.
+fn admit_passthrough(
+    accepted: AcceptedConnection,
+    route: Arc<FeedRoute>,
+    hello: Vec<u8>,
+) -> ConnectionAction {
+    let (options, client) = (&route.destination.options, accepted.peer.ip());
+    let refuse = |accepted: AcceptedConnection, reason| {
+        accepted.worker.stats.count_refused_connection(route.id, "http_request_denied");
+        ConnectionAction::Refuse(accepted, HelloError::new(reason, &ACCESS_DENIED))
+    };
+    if !options.admits(client) {
+        return refuse(accepted, Refusal::Denied);
+    }
+    let worker = &accepted.worker;
+    let counted = options.rate_limit.map(|limit| worker.rate_limits.admit(route.id, client, &limit));
+    let Ok(counted) = counted.transpose() else { return refuse(accepted, Refusal::RateLimited) };
+    let membership = worker.connections.enter(Some(route.id));
+    let AcceptedConnection { open, stream: client, peer, .. } = accepted;
+    let (counted, address) = (counted.flatten(), peer.ip().to_canonical());
+    ConnectionAction::PassThrough(Passthrough { client, address, hello, route, membership, open, counted })
 }
 
 async fn terminate(worker: Rc<WorkerContext>, termination: TlsTermination) {

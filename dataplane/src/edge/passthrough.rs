@@ -12,6 +12,7 @@ use webgateway_proto::feed::FeedRoute;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
+use crate::rate_limits::OpenRequest;
 use crate::stats::TrafficRecord;
 use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
@@ -30,11 +31,14 @@ pub(crate) struct Passthrough {
     pub membership: Membership,
     /// The permit of the connection.
     pub open: OpenConnection,
+    /// The count of the connection against the route's limit, if it has one.
+    pub counted: Option<OpenRequest>,
 }
 
 /// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
-    let Passthrough { client, address, hello, route, membership, open: _open } = passthrough;
+    let Passthrough { client, address, hello, route, membership, open: _open, counted: _counted } =
+        passthrough;
     worker.metrics.tunnels.inc();
     let record = TrafficRecord::connection(&worker.stats, route.id, address);
     tokio::select! {

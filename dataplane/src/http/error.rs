@@ -35,6 +35,38 @@ pub(crate) enum ProxyError {
     /// The route does not admit clients with this address.
     #[error("Clients with your address may not use this site.")]
     Denied,
+    /// The route is under maintenance; the text is the owner's.
+    #[error("{text}")]
+    Maintenance {
+        /// The text.
+        text: Box<str>,
+        /// The time after which the client should try again, in seconds.
+        retry_after: u32,
+    },
+    /// The client's network is above the rate limit of the route.
+    #[error("Your network sends too many requests to this site. Try again in {retry_after} s.")]
+    RateLimited {
+        /// The time after which the client may try again, in seconds.
+        retry_after: u32,
+    },
+    /// The request has no valid user name and password; the value is that of WWW-Authenticate.
+    #[error("This site needs a valid user name and password.")]
+    Unauthorized(HeaderValue),
+    /// The client's network had too many failed sign-ins.
+    #[error("Too many sign-ins from your network have failed. Try again in {retry_after} s.")]
+    SignInLimited {
+        /// The time after which the client may try again, in seconds.
+        retry_after: u32,
+    },
+    /// Too many sign-ins are being verified.
+    #[error("Too many users are signing in. Try again in a moment.")]
+    SignInBusy,
+    /// The authentication service of the route gave no valid response.
+    #[error("This site's authentication service failed. {0}")]
+    ForwardAuth(Box<ProxyError>),
+    /// The response of the authentication service is too large.
+    #[error("The response is too large.")]
+    AuthResponseTooLarge,
     /// The host has no route.
     #[error("There is no route for this host.")]
     UnknownHost,
@@ -96,6 +128,14 @@ impl ProxyError {
             Self::BodyTimeout | Self::ClientGone => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
             Self::Denied => of(StatusCode::FORBIDDEN, Some("http_request_denied")),
+            Self::Maintenance { .. } => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable")),
+            Self::RateLimited { .. } | Self::SignInLimited { .. } => {
+                of(StatusCode::TOO_MANY_REQUESTS, Some("http_request_denied"))
+            }
+            Self::Unauthorized(_) => of(StatusCode::UNAUTHORIZED, Some("http_request_denied")),
+            Self::SignInBusy => of(StatusCode::SERVICE_UNAVAILABLE, Some("proxy_internal_error")),
+            Self::ForwardAuth(cause) => cause.status(),
+            Self::AuthResponseTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_body_size")),
             Self::UnknownHost => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_not_found")),
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
             Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
@@ -139,6 +179,17 @@ impl ProxyError {
         if let Self::Dial(DialError::Tls(fault)) = self { Some(fault.details()) } else { None }
     }
 
+    /// Returns the value of Retry-After, in seconds, if the client should try again.
+    fn retry_after(&self) -> Option<u32> {
+        if let Self::Maintenance { retry_after, .. }
+        | Self::RateLimited { retry_after }
+        | Self::SignInLimited { retry_after } = self
+        {
+            return Some(*retry_after);
+        }
+        matches!(self, Self::SignInBusy).then_some(1)
+    }
+
     /// Returns whether a backend accepted the request and gave no valid response.
     #[must_use]
     pub(crate) fn is_backend_fault(&self) -> bool {
@@ -171,6 +222,13 @@ impl ProxyError {
             | Self::ClientGone
             | Self::Misdirected
             | Self::Denied
+            | Self::Maintenance { .. }
+            | Self::RateLimited { .. }
+            | Self::Unauthorized(_)
+            | Self::SignInLimited { .. }
+            | Self::SignInBusy
+            | Self::ForwardAuth(_)
+            | Self::AuthResponseTooLarge
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
@@ -198,6 +256,12 @@ impl ProxyError {
         {
             headers.insert("proxy-status", value);
         }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Self::Unauthorized(challenge) = self {
+            headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+        }
         match self {
             Self::BadRequest(_)
             | Self::Connect
@@ -208,6 +272,13 @@ impl ProxyError {
             }
             Self::Misdirected
             | Self::Denied
+            | Self::Maintenance { .. }
+            | Self::RateLimited { .. }
+            | Self::Unauthorized(_)
+            | Self::SignInLimited { .. }
+            | Self::SignInBusy
+            | Self::ForwardAuth(_)
+            | Self::AuthResponseTooLarge
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
@@ -269,6 +340,32 @@ impl From<&hyper::Error> for ProxyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_of_policies_say_when_to_try_again_and_how_to_sign_in() {
+        let dial = |error| ProxyError::ForwardAuth(Box::new(ProxyError::Dial(error)));
+        let text: Box<str> = "Zur\u{fc}ck um 9".into();
+        for (error, status, retry_after, proxy_error) in [
+            (ProxyError::Maintenance { text, retry_after: 60 }, 503, Some("60"), "destination_unavailable"),
+            (ProxyError::RateLimited { retry_after: 7 }, 429, Some("7"), "http_request_denied"),
+            (ProxyError::SignInLimited { retry_after: 9 }, 429, Some("9"), "http_request_denied"),
+            (ProxyError::SignInBusy, 503, Some("1"), "proxy_internal_error"),
+            (dial(DialError::Refused), 502, None, "connection_refused"),
+            (dial(DialError::OwnListener), 508, None, "proxy_loop_detected"),
+            (ProxyError::ForwardAuth(ProxyError::ResponseTimeout.into()), 504, None, "http_response_timeout"),
+            (ProxyError::AuthResponseTooLarge, 502, None, "http_response_body_size"),
+        ] {
+            let response = error.response();
+            let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(response.status().as_u16(), status, "{error:?}");
+            assert_eq!(header("retry-after").as_deref(), retry_after, "{error:?}");
+            assert_eq!(header("proxy-status").unwrap(), format!("webgateway; error={proxy_error}"));
+            assert!(header("www-authenticate").is_none());
+        }
+        let response = ProxyError::Unauthorized(HeaderValue::from_static("Basic realm=\"x\"")).response();
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["www-authenticate"], "Basic realm=\"x\"");
+    }
 
     #[test]
     fn each_error_has_its_status_and_proxy_status() {

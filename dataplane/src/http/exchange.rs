@@ -1,5 +1,6 @@
 //! The progress of the requests of a connection, which tells a stalled client from one that waits for a backend.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -62,6 +63,7 @@ pub(crate) struct Exchange {
     membership: OnceCell<Rc<Membership>>,
     /// The record of the request.
     pub record: RecordSlot,
+    kept: RefCell<Option<Box<dyn Any>>>,
 }
 
 /// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
@@ -113,6 +115,7 @@ impl Progress {
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
             record: RecordSlot::default(),
+            kept: RefCell::default(),
         })
     }
 
@@ -281,6 +284,16 @@ impl Exchange {
     #[must_use]
     pub(crate) fn membership(&self) -> Option<&Rc<Membership>> {
         self.membership.get()
+    }
+
+    /// Keeps a guard until the end of the exchange.
+    pub(crate) fn keep(&self, guard: Box<dyn Any>) {
+        self.kept.replace(Some(guard));
+    }
+
+    /// Takes the guard that the exchange keeps, for what continues after it.
+    pub(crate) fn take_kept(&self) -> Option<Box<dyn Any>> {
+        self.kept.take()
     }
 
     /// Returns whether the route of the exchange's own membership was cut.

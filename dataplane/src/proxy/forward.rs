@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use tracing::debug;
 use webgateway_process::ResponseHeads;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
+use webgateway_proto::model::{Backend, Backends};
 
 use crate::backend::dial::DialError;
 use crate::backend::lease::{ConnectionLease, Lease};
@@ -48,18 +48,19 @@ enum SendError {
     Sent(ProxyError),
 }
 
-/// Sends `request` to a backend of `route`, and to a second one if nothing could be sent to the first.
+/// Sends `request` to one of these backends of `route`, and to a second one if nothing could be sent to the first.
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
     worker: &Rc<WorkerContext>,
     route: &FeedRoute,
+    backends: &Backends,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
-    // A route has at least one backend, so this value is always replaced.
+    // There is at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
-    for (attempt, backend) in worker.connector.candidates(route).enumerate() {
+    for (attempt, backend) in worker.connector.candidates(route, backends).enumerate() {
         if attempt > 0 {
             worker.metrics.count_retry();
         }

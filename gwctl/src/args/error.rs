@@ -147,9 +147,9 @@ impl ArgError {
             Self::PassthroughSubdomain => Some("give -f HOST instead of -s, or omit -t"),
             Self::Option(error) => error.hint,
             Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
-            Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
-                Some("omit this option or -t")
-            }
+            Self::UnsuitableOption(
+                UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate,
+            ) => Some("omit this option or -t"),
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
             Self::Route(_) => Some("give the route's host, such as app.example.org, or its id"),
             Self::Reason(_) | Self::For | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,

@@ -1,6 +1,5 @@
 //! The conversion of `gwctl routes …` into API params.
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use webgateway_proto::api::{ExplainParams, RouteCreate, RouteListParams, RouteUpdate};
 use webgateway_proto::model::{Backends, Host, InvalidBackendsError, Mode, Prefixes, RouteId, RouteOptions};
 
@@ -108,8 +107,7 @@ pub(crate) fn parse_label(text: &str) -> Result<String, ArgError> {
 
 /// Parses and normalises backends. Only the gateway knows the allowed prefixes, so any address is accepted.
 pub(crate) fn parse_backends(texts: &[String]) -> Result<Vec<String>, InvalidBackendsError> {
-    let any_prefix = Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
-    let backends = Backends::parse(texts, &any_prefix)?;
+    let backends = Backends::parse(texts, &Prefixes::all())?;
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())
 }
 

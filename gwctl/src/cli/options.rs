@@ -1,8 +1,14 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod auth;
 mod backend;
 mod error;
+mod headers;
+mod hsts;
+mod maintenance;
+mod paths;
+mod rate_limit;
 
 use std::time::Duration;
 
@@ -44,7 +50,19 @@ pub(crate) struct RouteOptionFlags {
     #[command(flatten)]
     backend: backend::BackendFlags,
     #[command(flatten)]
+    paths: paths::PathFlags,
+    #[command(flatten)]
+    headers: headers::HeaderFlags,
+    #[command(flatten)]
+    hsts: hsts::HstsFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
+    #[command(flatten)]
+    maintenance: maintenance::MaintenanceFlags,
+    #[command(flatten)]
+    rate_limit: rate_limit::RateLimitFlags,
+    #[command(flatten)]
+    auth: auth::AuthFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -69,8 +87,24 @@ impl RouteOptionFlags {
             ..RouteOptionsPatch::default()
         };
         self.backend.add_to(&mut patch)?;
+        self.paths.add_to(&mut patch)?;
+        self.headers.add_to(&mut patch)?;
+        self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
+        self.maintenance.add_to(&mut patch)?;
+        self.rate_limit.add_to(&mut patch)?;
+        self.auth.add_to(&mut patch)?;
         Ok(patch)
+    }
+
+    /// Iterates over the words of options that may be backends.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
+        self.paths.backends()
+    }
+
+    /// Replaces the backends in options for which `replacement` returns another spelling.
+    pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        self.paths.replace_backends(replacement);
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

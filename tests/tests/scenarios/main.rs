@@ -45,8 +45,15 @@ mod remote_nodes;
 mod responses;
 mod restored_backup;
 mod route_access;
+mod route_basic_auth;
 mod route_changes;
+mod route_forward_auth;
+mod route_headers;
+mod route_hsts;
 mod route_logs;
+mod route_maintenance;
+mod route_paths;
+mod route_rate_limit;
 mod route_removal;
 mod route_stats;
 mod setup;
@@ -102,9 +109,16 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_clients::scenarios(),
         slow_api_clients::scenarios(),
         route_access::scenarios(),
+        route_rate_limit::scenarios(),
+        route_maintenance::scenarios(),
+        route_basic_auth::scenarios(),
+        route_forward_auth::scenarios(),
         route_changes::scenarios(),
         route_stats::scenarios(),
         route_logs::scenarios(),
+        route_paths::scenarios(),
+        route_headers::scenarios(),
+        route_hsts::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),
         reload::scenarios(),
