@@ -169,8 +169,8 @@ fn admit_passthrough(
     let counted = options.rate_limit.map(|limit| worker.rate_limits.admit(route.id, client, &limit));
     let Ok(counted) = counted.transpose() else { return refuse(accepted, Refusal::RateLimited) };
     let membership = worker.connections.enter(Some(route.id));
-    let AcceptedConnection { open, stream: client, peer, .. } = accepted;
-    let (counted, address) = (counted.flatten(), peer.ip().to_canonical());
+    let (address, counted) = (client.to_canonical(), counted.flatten());
+    let AcceptedConnection { open, stream: client, .. } = accepted;
     ConnectionAction::PassThrough(Passthrough { client, address, hello, route, membership, open, counted })
 }
 

@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::options::Timeout;
 
+use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
@@ -42,7 +44,7 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
     worker.metrics.tunnels.inc();
     let record = TrafficRecord::connection(&worker.stats, route.id, address);
     tokio::select! {
-        () = pass(worker, client, hello, (&route, &record)) => {}
+        () = pass(worker, client, hello, Selection::new(&route, address), (&route, &record)) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
@@ -51,6 +53,7 @@ async fn pass(
     worker: &WorkerContext,
     mut client: TcpStream,
     hello: Vec<u8>,
+    selection: Selection<'_>,
     (route, record): (&FeedRoute, &TrafficRecord),
 ) {
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
@@ -59,7 +62,7 @@ async fn pass(
         record.fail(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
-    let mut backend = match worker.connector.connect(route).await {
+    let (mut backend, _open) = match worker.connector.connect(selection).await {
         Ok(backend) => backend,
         Err(error) => {
             debug!(host = %route.host, %error, "passthrough backend unreachable");
@@ -73,7 +76,8 @@ async fn pass(
     if !matches!(replay, Ok(Ok(()))) {
         return record.fail("connection_terminated");
     }
-    let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
+    let idle = route.destination.options.timeouts.idle;
+    let (metrics, limit) = (&worker.metrics, idle.map_or(worker.limits.tunnel_timeout, Timeout::duration));
     let inward = |bytes| {
         metrics.tunnel_in.inc_by(bytes);
         record.add_received(bytes);

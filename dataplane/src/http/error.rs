@@ -20,7 +20,7 @@ pub(crate) enum ProxyError {
     /// The method is CONNECT.
     #[error("This gateway is not a forward proxy: CONNECT is not supported.")]
     Connect,
-    /// The body of an API request is too large.
+    /// The body of the request is too large for the route or the API.
     #[error("The request body is too large.")]
     BodyTooLarge,
     /// The body of an API request did not arrive in time.
@@ -94,6 +94,9 @@ pub(crate) enum ProxyError {
     /// The backend did not respond in time.
     #[error("The backend did not respond in time.")]
     ResponseTimeout,
+    /// The request took longer than the route allows in total.
+    #[error("The request took longer than this site allows.")]
+    TotalTimeout,
     /// The backend switched protocols without a request to, or to another protocol.
     #[error("The backend switched to a protocol that was not requested.")]
     UnexpectedUpgrade,
@@ -124,7 +127,7 @@ impl ProxyError {
         match self {
             Self::BadRequest(_) => of(StatusCode::BAD_REQUEST, None),
             Self::Connect => of(StatusCode::METHOD_NOT_ALLOWED, None),
-            Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, Some("http_request_error")),
             Self::BodyTimeout | Self::ClientGone => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
             Self::Denied => of(StatusCode::FORBIDDEN, Some("http_request_denied")),
@@ -150,7 +153,9 @@ impl ProxyError {
                 of(StatusCode::BAD_GATEWAY, Some("http_protocol_error"))
             }
             Self::HeadTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
-            Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
+            Self::ResponseTimeout | Self::TotalTimeout => {
+                of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout"))
+            }
             Self::UnexpectedUpgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
             Self::UpgradeOverHttp2 => of(StatusCode::NOT_IMPLEMENTED, Some("http_upgrade_failed")),
             Self::Unprocessed => of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_terminated")),
@@ -237,6 +242,7 @@ impl ProxyError {
             | Self::UpgradeOverHttp2
             | Self::Unprocessed
             | Self::StreamReset(_)
+            | Self::TotalTimeout
             | Self::Api(_) => None,
         }
     }
@@ -288,6 +294,7 @@ impl ProxyError {
             | Self::Framing(_)
             | Self::HeadTooLarge
             | Self::ResponseTimeout
+            | Self::TotalTimeout
             | Self::UnexpectedUpgrade
             | Self::UpgradeOverHttp2
             | Self::Unprocessed
@@ -389,6 +396,8 @@ mod tests {
             (ProxyError::Dial(DialError::NoHttp2), 502, Some("webgateway; error=http_protocol_error")),
             (ProxyError::Dial(DialError::Busy), 503, Some("webgateway; error=connection_limit_reached")),
             (ProxyError::UpgradeOverHttp2, 501, Some("webgateway; error=http_upgrade_failed")),
+            (ProxyError::BodyTooLarge, 413, Some("webgateway; error=http_request_error")),
+            (ProxyError::TotalTimeout, 504, Some("webgateway; error=http_response_timeout")),
             (ProxyError::Denied, 403, Some("webgateway; error=http_request_denied")),
         ] {
             let response = error.response();

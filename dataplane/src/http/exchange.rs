@@ -16,7 +16,9 @@ use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
 use super::backlog::{OutputBacklog, ResponseBacklog, WorkerBacklog};
+use super::bounds::ExchangeBounds;
 use super::timer::{IdleTimer, Timer};
+use crate::backend::open_requests::OpenRequest;
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
 use crate::stats::RecordSlot;
@@ -64,6 +66,10 @@ pub(crate) struct Exchange {
     /// The record of the request.
     pub record: RecordSlot,
     kept: RefCell<Option<Box<dyn Any>>>,
+    /// The bounds that the route sets.
+    pub bounds: ExchangeBounds,
+    /// The count of the exchange among the open requests of its backend, if the route's policy needs it.
+    pub open_request: RefCell<Option<OpenRequest>>,
 }
 
 /// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
@@ -116,6 +122,8 @@ impl Progress {
             membership: OnceCell::new(),
             record: RecordSlot::default(),
             kept: RefCell::default(),
+            bounds: ExchangeBounds::default(),
+            open_request: RefCell::default(),
         })
     }
 

@@ -131,7 +131,7 @@ async fn respond(
     exchange.record.begin(|record| {
         record.set_route(&context.worker.stats, route.id, || request_head(&request, context));
     });
-    policy::admit(context, route, exchange)?;
+    policy::admit(context, route, &request, exchange)?;
     let authority = &target.authority_value()?;
     let options = &route.destination.options;
     let forwarded =
