@@ -32,6 +32,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("health", "gwctl health -u https://gateway.example.com/rpc"),
     ("version", "gwctl version"),
     ("keys generate", "gwctl keys generate user1"),
+    ("hash-password", "gwctl hash-password"),
     ("login", "gwctl login -u https://gateway.example.com/rpc -k user1.priv"),
     ("import", "gwctl import caddy.json --out /etc/webgateway"),
     ("completions", "gwctl completions bash > ~/.local/share/bash-completion/completions/gwctl"),
