@@ -54,6 +54,7 @@ use crate::sockets::{SOCKETS, Sockets, follow_addresses, listeners_at};
 use crate::store::Store;
 use crate::suspensions::SuspensionReconciler;
 use crate::tickets::{TicketKeyError, TicketKeyRotation};
+use crate::traffic::{TrafficState, TrafficWriter};
 
 /// The time that open connections have to end after the process began to stop.
 const GRACE: Duration = Duration::from_secs(15);
@@ -74,6 +75,7 @@ pub struct App {
     tickets: TicketKeyRotation,
     suspensions: SuspensionReconciler,
     suspended: watch::Receiver<u64>,
+    traffic: TrafficWriter,
     registry: Registry,
     metrics: Metrics,
     tasks: Tasks,
@@ -131,6 +133,8 @@ impl Application for App {
         let domain = domain(&config, store.clone(), keys.clone(), parts);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
+        let traffic =
+            TrafficWriter { traffic: domain.traffic.clone(), store: store.clone(), clock: Clock::system() };
         let mut suspensions = SuspensionReconciler::new(domain.clone());
         // Before the catalog is loaded, so that it has the routes of users whose suspension has ended.
         suspensions.pass().await?;
@@ -158,6 +162,7 @@ impl Application for App {
             tickets,
             suspensions,
             suspended,
+            traffic,
             registry,
             metrics,
             tasks,
@@ -187,12 +192,14 @@ impl Application for App {
             nodes: self.nodes,
             listeners: self.listeners,
             members: self.members,
+            traffic: self.traffic.traffic.clone(),
             api: api_calls(self.api.clone()),
             dns: dns_messages(self.responder.clone()),
             tasks: tasks.clone(),
             timeouts: Timeouts::default(),
             protocol_errors: self.metrics.feed_protocol_errors.clone(),
         };
+        tasks.essential("traffic", self.traffic.run(stop()));
         tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));
         tasks.essential("dns", self.sockets.dns.serve(self.responder, stop()));
         let reconciler = reconcile::run("certificates", self.certificates, changed, stop());
@@ -351,6 +358,7 @@ fn domain(config: &Config, store: Store, keys: KeyStore, parts: DomainParts<'_>)
         invitations: config.feed.is_remote().then(invitations),
         quotas: Quotas::new(config.live.quotas),
         suspensions: watch::Sender::new(0),
+        traffic: TrafficState::default(),
         clock: Clock::system(),
     }
 }

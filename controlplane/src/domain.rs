@@ -18,7 +18,9 @@ mod route_status;
 mod routes;
 mod rules;
 mod suspension;
+mod traffic;
 mod users;
+mod whoami;
 
 pub(crate) use self::audit::{AuditQuery, MAX_RECORDS};
 pub(crate) use self::caller::Caller;
@@ -38,7 +40,9 @@ pub(crate) use self::route_status::{RouteState, RouteStatus};
 pub(crate) use self::routes::{CreateRoute, DeleteRoute, UpdateRoute};
 pub(crate) use self::rules::{Domain, Invitations};
 pub(crate) use self::suspension::{SuspendUser, SuspensionStatus};
+pub(crate) use self::traffic::{RouteTraffic, TrafficQuery, TrafficWindows};
 pub(crate) use self::users::{SetQuota, UserOverview};
+pub(crate) use self::whoami::CallerState;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod clock;
 mod sockets;
 mod store;
 mod tickets;
+mod traffic;
 
 mod pki;
 

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod budgets;
+pub(crate) mod certificate_counts;
 pub(crate) mod certificates;
 pub(crate) mod challenges;
 pub(crate) mod change;
@@ -22,6 +23,7 @@ pub(crate) mod routes;
 mod schema;
 pub(crate) mod tickets;
 pub(crate) mod tombstones;
+pub(crate) mod traffic;
 mod transaction;
 pub(crate) mod users;
 mod writer;

@@ -43,6 +43,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::problems::problems;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
+use crate::stats::{TrafficReporter, traffic_reporter};
 use crate::status::Status;
 use crate::tickets::Tickets;
 use crate::workers::{
@@ -153,6 +154,7 @@ impl Application for App {
         let ack_timeout = config.live.limits.ack_timeout;
         let dialer = Dialer { own_listeners, ack_timeout, tls: BackendTlsConfigs::default() };
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
+        let (traffic, stats) = traffic_reporter(metrics.stats_unattributed.clone());
         let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
@@ -161,6 +163,7 @@ impl Application for App {
             view: view.clone(),
             observations,
             live: live.clone(),
+            stats,
         };
         start_workers(&shared, parts, &tasks, &mut watchdog)?;
         let (draining, stop) = (drain.subscribe(), tasks.stop().clone());
@@ -177,7 +180,7 @@ impl Application for App {
         open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
         let relay = DnsRelay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
         start_dns(dns, relay, &tasks)?;
-        let fed = FeedParts { publisher, controlplane, drain, metrics, workers, view };
+        let fed = FeedParts { publisher, controlplane, drain, metrics, workers, view, traffic };
         start_feed(&config, fed, &tasks)?;
         let Ports { https, http, .. } = ports;
         info!(https, http, admin = %admin.local_addr(), workers = config.workers, "listening");
@@ -236,11 +239,12 @@ struct FeedParts {
     metrics: Metrics,
     workers: Vec<WorkerMetrics>,
     view: BackendView,
+    traffic: TrafficReporter,
 }
 
 fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppError> {
     let stop = tasks.stop().clone();
-    let FeedParts { publisher, controlplane, drain, metrics, workers, view } = fed;
+    let FeedParts { publisher, controlplane, drain, metrics, workers, view, traffic } = fed;
     let identity = config.may_be_remote().then(|| IdentityStore::load(&config.state_dir)).transpose()?;
     let joined = identity.as_ref().and_then(IdentityStore::get);
     let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
@@ -253,7 +257,8 @@ fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppE
         tasks.essential("renewal", renewal::run(identity, connector.remote_channel(), stop.clone()));
     }
     let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
-    let client = FeedClient { connector, node, publisher, controlplane, drain, metrics, workers, view };
+    let client =
+        FeedClient { connector, node, publisher, controlplane, drain, metrics, workers, view, traffic };
     tasks.essential("feed", client.run(stop));
     Ok(())
 }

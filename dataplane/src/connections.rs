@@ -165,6 +165,18 @@ impl Connections {
         }
     }
 
+    /// Returns the routes that have open connections.
+    #[must_use]
+    pub(crate) fn routes(&self) -> Vec<RouteId> {
+        self.by_route.borrow().keys().copied().flatten().collect()
+    }
+
+    /// Returns the number of open connections of a route.
+    #[must_use]
+    pub(crate) fn count(&self, route: RouteId) -> u64 {
+        self.by_route.borrow().get(&Some(route)).map_or(0, |members| members.len() as u64)
+    }
+
     /// Returns whether there are no connections.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

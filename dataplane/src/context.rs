@@ -24,6 +24,7 @@ use crate::metrics::WorkerMetrics;
 use crate::passwords::Passwords;
 use crate::rate_limits::RateLimits;
 use crate::snapshot::Snapshot;
+use crate::stats::WorkerStats;
 
 /// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and
 /// metrics.
@@ -54,6 +55,8 @@ pub(crate) struct WorkerContext {
     pub refused_responses: RefusedResponseLog,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
+    /// The traffic of each route.
+    pub stats: Rc<WorkerStats>,
     /// The limits on sizes and times.
     pub limits: Limits,
     /// Enables the access log.
@@ -100,6 +103,7 @@ impl WorkerContext {
             passwords: Rc::clone(&self.passwords),
             refused_responses: self.refused_responses.clone(),
             metrics: self.metrics.clone(),
+            stats: Rc::clone(&self.stats),
             limits,
             access_log,
             https_port: self.https_port,

@@ -25,6 +25,7 @@ mod rate_limits;
 mod ready;
 mod snapshot;
 mod socket;
+mod stats;
 mod status;
 mod tickets;
 mod tls;

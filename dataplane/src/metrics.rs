@@ -54,6 +54,8 @@ pub(crate) struct Metrics {
     pub certificates: Gauge,
     /// The backends out of rotation.
     pub backends_down: Gauge,
+    /// The requests and connections that are in no route's statistics, because too many routes have traffic.
+    pub stats_unattributed: Counter,
 }
 
 /// The counters of one worker.
@@ -199,6 +201,11 @@ impl Metrics {
         r.register("routes", "Routes in the snapshot", metrics.routes.clone());
         r.register("certificates", "Certificates in the snapshot", metrics.certificates.clone());
         r.register("backends_down", "Backends out of rotation", metrics.backends_down.clone());
+        r.register(
+            "stats_unattributed",
+            "Requests and passthrough connections in no route's statistics, because too many routes have traffic",
+            metrics.stats_unattributed.clone(),
+        );
         metrics
     }
 

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -36,12 +35,15 @@ pub(crate) enum TunnelEnd {
 /// A function that is called with the bytes of one direction after they were written.
 pub(crate) type WriteObserver<'a> = &'a dyn Fn(&[u8]);
 
-/// The counters of a tunnel, and an observer of its output.
+/// A function that is called with the number of bytes read in one direction.
+pub(crate) type ReadObserver<'a> = &'a dyn Fn(u64);
+
+/// The observers of a tunnel.
 pub(crate) struct TunnelObserver<'a> {
-    /// The bytes from the client.
-    pub inward: &'a Counter,
-    /// The bytes to the client.
-    pub outward: &'a Counter,
+    /// The observer of the bytes from the client.
+    pub inward: ReadObserver<'a>,
+    /// The observer of the bytes to the client.
+    pub outward: ReadObserver<'a>,
     /// The observer of the bytes written to the client.
     pub on_sent: Option<WriteObserver<'a>>,
 }
@@ -89,7 +91,7 @@ struct CopyDirection<'a> {
     written: usize,
     read_size: usize,
     state: CopyState,
-    count: &'a Counter,
+    on_read: ReadObserver<'a>,
     moved: &'a Cell<bool>,
     on_sent: Option<WriteObserver<'a>>,
 }
@@ -104,9 +106,9 @@ enum CopyState {
 }
 
 impl<'a> CopyDirection<'a> {
-    fn new(count: &'a Counter, moved: &'a Cell<bool>, on_sent: Option<WriteObserver<'a>>) -> Self {
+    fn new(on_read: ReadObserver<'a>, moved: &'a Cell<bool>, on_sent: Option<WriteObserver<'a>>) -> Self {
         let state = CopyState::Copying;
-        Self { pending: Vec::new(), written: 0, read_size: MIN_READ, state, count, moved, on_sent }
+        Self { pending: Vec::new(), written: 0, read_size: MIN_READ, state, on_read, moved, on_sent }
     }
 
     fn notify(&self, written: &[u8]) {
@@ -180,7 +182,7 @@ impl<'a> CopyDirection<'a> {
             self.state = CopyState::Closing;
             return Poll::Ready(Ok(()));
         }
-        self.count.inc_by(data.len() as u64);
+        (self.on_read)(data.len() as u64);
         self.moved.set(true);
         let full = data.len() == self.read_size;
         while !data.is_empty() {

@@ -27,6 +27,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::passwords::{PasswordPool, Passwords};
 use crate::rate_limits::RateLimits;
 use crate::snapshot::Snapshot;
+use crate::stats::{StatsChannels, WorkerStats};
 
 /// The error that a thread cannot be started.
 #[derive(Debug, Error)]
@@ -65,6 +66,8 @@ pub(crate) struct SharedParts {
     pub observations: mpsc::Sender<Observation>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
+    /// The channels to the reporter of traffic.
+    pub stats: StatsChannels,
 }
 
 /// The parts that belong to one worker.
@@ -140,7 +143,7 @@ fn context_constructor(
 ) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
     let Live { access_log, limits } = shared.live.borrow().clone();
-    let https_port = shared.ports.https;
+    let (https_port, stats) = (shared.ports.https, shared.stats.clone());
     let (BackendView { unhealthy, dialer }, observations) =
         (shared.view.clone(), shared.observations.clone());
     Box::new(move |tasks| WorkerContext {
@@ -157,6 +160,7 @@ fn context_constructor(
         passwords: Passwords::new(passwords),
         refused_responses,
         metrics,
+        stats: Rc::new(WorkerStats::new(stats)),
         limits,
         access_log,
         https_port,

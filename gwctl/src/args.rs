@@ -6,6 +6,7 @@ mod credentials;
 mod error;
 mod nodes;
 mod routes;
+mod traffic;
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ impl Action {
                 return Ok(Self::VerifyAudit { file, head });
             }
             Command::Audit(command) => audit_call(command),
+            Command::Whoami => Call::Whoami,
             Command::Health => return Ok(Self::Health(Endpoint::parse(global.url())?)),
             Command::Version => return Ok(Self::Version(Endpoint::parse(global.url())?)),
             Command::Login => {
@@ -100,6 +102,9 @@ fn route_call(command: Routes) -> Result<Call, ArgError> {
         Routes::Delete(flags) => Ok(Call::Delete(routes::selector(&flags.route)?).with_wait(&flags.wait)),
         Routes::Apply(flags) => Ok(Call::Apply(flags)),
         Routes::Explain { host } => routes::explain(&host).map(Call::Explain),
+        Routes::Stats(flags) if flags.watch => traffic::stats(&flags).map(Call::WatchStats),
+        Routes::Stats(flags) => traffic::stats(&flags).map(Call::Stats),
+        Routes::Logs(flags) => traffic::logs(&flags).map(Call::Logs),
     }
 }
 

@@ -9,6 +9,7 @@ mod nodes;
 mod options;
 mod routes;
 mod shell;
+mod traffic;
 mod wait;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) use self::nodes::{Invite, Nodes};
 pub(crate) use self::options::OptionError;
 pub(crate) use self::routes::{Apply, Create, RouteArg, Routes, Update};
 pub(crate) use self::shell::{Completions, Manual, Shell};
+pub(crate) use self::traffic::{Logs, Order, Stats, Window};
 pub(crate) use self::wait::WaitFlag;
 
 /// The text after the help: first steps and exit codes.
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     /// Show, export and verify the audit log of all changes
     #[command(subcommand)]
     Audit(Audit),
+    /// Show your key, your quotas and their use, and whether you are suspended
+    Whoami,
     /// Check the health of the gateway
     Health,
     /// Show the versions of gwctl and, if it is reachable, of the controlplane

@@ -8,15 +8,18 @@ mod explain;
 mod import;
 mod keys;
 mod login;
+mod logs;
 mod nodes;
 mod pages;
 mod route_table;
 mod routes;
 mod selection;
 mod shell;
+mod stats;
 mod status;
 mod wait;
 mod watch;
+mod whoami;
 
 use gwctl::{Client, Endpoint, Signer};
 use webgateway_proto::model::KeyId;
@@ -66,6 +69,12 @@ async fn run_action(action: Action, options: OutputOptions) -> Result<(), Comman
             if let Call::Watch(params) = call {
                 return watch::watch(client, &caller, params, options).await;
             }
+            if let Call::WatchStats(params) = &call {
+                return stats::watch(client, params, options).await;
+            }
+            if let Call::Logs(params) = call {
+                return logs::follow(client, params, options).await;
+            }
             let Call::WithWait(call, limit) = call else {
                 return run_call(&client, &caller, call, options).await?.print(options.format);
             };
@@ -92,6 +101,8 @@ async fn run_call(
         Call::Update(route, params) => routes::update(client, caller, &route, *params).await,
         Call::Delete(route) => routes::delete(client, caller, &route).await,
         Call::Explain(params) => explain::explain(client, &params).await,
+        Call::Stats(params) => stats::stats(client, &params, options.format).await,
+        Call::Whoami => whoami::whoami(client).await,
         Call::Certificates(params) => certificates::list(client, &params).await,
         Call::Certificate(params) => certificates::get(client, &params).await,
         Call::Renew(params) => certificates::renew(client, &params).await,
@@ -107,8 +118,8 @@ async fn run_call(
         Call::Unsuspend(params) => admin::unsuspend(client, &params).await,
         Call::Users(params) => admin::users(client, &params).await,
         Call::Quota(params) => admin::quota(client, &params).await,
-        // `run` handles these two, because they print while they run.
-        Call::Apply(_) | Call::Watch(_) => Ok(Report::empty()),
+        // `run` handles these, because they print while they run.
+        Call::Apply(_) | Call::Watch(_) | Call::WatchStats(_) | Call::Logs(_) => Ok(Report::empty()),
         Call::WithWait(call, _) => Box::pin(run_call(client, caller, *call, options)).await,
     }
 }

@@ -59,7 +59,9 @@ fn command_with_candidates() -> Command {
             };
             routes.mut_subcommand(name, select)
         });
-        routes.mut_subcommand("explain", |explain| explain.mut_arg("host", |arg| arg.add(hosts())))
+        ["explain", "stats", "logs"].into_iter().fold(routes, |routes, name| {
+            routes.mut_subcommand(name, |c| c.mut_arg("host", |arg| arg.add(hosts())))
+        })
     })
 }
 

@@ -95,6 +95,7 @@ fn uses_profile(command: &Command) -> bool {
         | Command::Certificates(_)
         | Command::Admin(_)
         | Command::Nodes(_)
+        | Command::Whoami
         | Command::Health
         | Command::Version => true,
     }

@@ -67,14 +67,19 @@ impl Report {
             return Ok(());
         }
         let text = match format {
-            Format::Table | Format::Wide => self.text.map_err(|error| {
-                let message = format!("the gateway's response has an unexpected format: {error}");
-                CommandError::new(FailureKind::Unexpected, message)
-            })?,
+            Format::Table | Format::Wide => self.into_text()?,
             Format::Json => format!("{:#}", self.json),
             Format::Yaml => yaml(self.yaml.as_ref().unwrap_or(&self.json))?,
         };
         write_stdout(&format!("{}\n", text.trim_end())).map(drop)
+    }
+
+    /// Returns the report as text.
+    pub(crate) fn into_text(self) -> Result<String, CommandError> {
+        self.text.map_err(|error| {
+            let message = format!("the gateway's response has an unexpected format: {error}");
+            CommandError::new(FailureKind::Unexpected, message)
+        })
     }
 }
 
@@ -118,6 +123,14 @@ pub(crate) fn warn(format: Format, message: &str) {
             ));
         }
         Format::Json | Format::Yaml => write_stderr(&json!({ "warning": message }).to_string()),
+    }
+}
+
+/// Prints a note for people on stderr. Programs that read JSON or YAML do not need it.
+pub(crate) fn note(format: Format, message: &str) {
+    match format {
+        Format::Table | Format::Wide => write_stderr(&printable(message)),
+        Format::Json | Format::Yaml => {}
     }
 }
 

@@ -7,7 +7,9 @@ pub mod jsonrpc;
 mod lists;
 mod methods;
 mod nodes;
+mod traffic;
 mod users;
+mod whoami;
 
 pub use audit::{AuditExport, AuditExportParams, AuditList, AuditListParams, MAX_RECORDS};
 pub use certificates::{
@@ -23,10 +25,15 @@ pub use methods::{
     BuildInfo, Health, RouteCreate, RouteDelete, RouteRef, RouteState, RouteUpdate, RouteView, method,
 };
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
+pub use traffic::{
+    HourTraffic, LatencyView, LogLine, LogPage, LogsParams, MAX_HOURS, NodeTraffic, ResponseClasses,
+    RouteStats, RouteStatsList, StatsParams, TrafficOrder, TrafficView, TrafficWindows, Window,
+};
 pub use users::{
     Limit, QuotaView, SuspensionView, UnlimitedWord, UserList, UserListParams, UserQuota, UserRef, UserState,
     UserSuspend, UserView,
 };
+pub use whoami::Identity;
 
 pub use crate::feed::MAX_BODY;
 

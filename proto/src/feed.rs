@@ -7,12 +7,17 @@ mod convert;
 pub(crate) use convert::fuzz;
 mod report;
 mod resource;
+mod traffic;
 
 pub use convert::{FromNode, InvalidMessageError, ToNode, stored};
 pub use report::{BackendHealth, Explanation, ServedCertificate};
 pub use resource::{
     ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, FeedVersion, Question, Resource,
     ResourceName, Settings, TicketKey, TicketKeys,
+};
+pub use traffic::{
+    AccessLine, AccessLines, LINES_PER_SECOND, MAX_FOLLOWED_ROUTES, MAX_LINE_TEXT, MAX_REPORTED_ROUTES,
+    RouteTraffic, TrafficReport,
 };
 
 /// The DNS name in the certificate that the controlplane presents to its nodes, independent of its address.

@@ -107,6 +107,10 @@ pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
         DomainError::NoRoute(_) => {
             ErrorBuilder::new(ErrorKind::RouteNotFound).field("id").hint("`routes.list` lists your routes")
         }
+        DomainError::NoRouteAt(_) => {
+            ErrorBuilder::new(ErrorKind::RouteNotFound).field("host").hint("`routes.list` lists your routes")
+        }
+        DomainError::Hours(_) => ErrorBuilder::new(ErrorKind::InvalidParams).field("hours"),
         DomainError::Stale { .. } => ErrorBuilder::new(ErrorKind::StaleVersion)
             .field("expected_version")
             .hint("get the route again and repeat the change with its new version"),
@@ -124,6 +128,7 @@ pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
             "use the `next_cursor` of the previous page unchanged, or leave `cursor` out for the first page",
         ),
         DomainError::Wait(_) => ErrorBuilder::new(ErrorKind::InvalidWait).field("wait"),
+        DomainError::WaitForLines(_) => ErrorBuilder::new(ErrorKind::InvalidWait).field("wait"),
         DomainError::Crowded => ErrorBuilder::new(ErrorKind::RateLimited)
             .field("wait")
             .hint(format!("try again in {WAIT_RETRY_AFTER} s, or now without `wait`"))

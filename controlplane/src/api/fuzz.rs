@@ -32,6 +32,7 @@ use crate::domain::{
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::traffic::TrafficState;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The names of the keys that sign requests.
@@ -90,6 +91,7 @@ impl FuzzGateway {
             invitations: None,
             quotas: Quotas::default(),
             suspensions: watch::Sender::new(0),
+            traffic: TrafficState::default(),
             clock: Clock::system(),
         };
         let api = Api::new(ApiParts { domain, metrics, stop, required: vec![] });

@@ -177,6 +177,7 @@ impl Api {
         let mutations = body.calls().filter(|call| find(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
+        let caller = caller.with_key(verified.signed.key.clone(), verified.signed.algorithm);
         let allowance = self.0.services.domain.quotas.reserve(&caller, mutations);
         if !allowance.has_any() {
             return Ok(AdmittedRequest { body, caller: Some(caller), allowance, nonce_write: None });

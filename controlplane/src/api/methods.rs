@@ -9,6 +9,8 @@ mod nodes;
 mod routes;
 mod samples;
 mod system;
+mod traffic;
+mod whoami;
 
 use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -57,13 +59,15 @@ pub(super) struct MethodEntry {
 }
 
 /// All methods.
-pub(super) static TABLE: [MethodEntry; 24] = [
+pub(super) static TABLE: [MethodEntry; 27] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
     entry::<routes::Update>(),
     entry::<routes::Delete>(),
     entry::<explain::Explain>(),
+    entry::<traffic::Stats>(),
+    entry::<traffic::Logs>(),
     entry::<certificates::List>(),
     entry::<certificates::Get>(),
     entry::<certificates::Renew>(),
@@ -79,6 +83,7 @@ pub(super) static TABLE: [MethodEntry; 24] = [
     entry::<explain::Wait>(),
     entry::<audit::List>(),
     entry::<audit::Export>(),
+    entry::<whoami::Whoami>(),
     entry::<system::HealthStatus>(),
     entry::<system::Version>(),
     entry::<system::Discover>(),

@@ -37,6 +37,7 @@ use crate::domain::{
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::traffic::TrafficState;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const RPC: RequestSource = RequestSource::Rpc { local: LOCAL };
@@ -195,6 +196,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
         invitations,
         quotas: Quotas::default(),
         suspensions: watch::Sender::new(0),
+        traffic: TrafficState::default(),
         clock: Clock::system(),
     }
 }

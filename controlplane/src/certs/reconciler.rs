@@ -18,13 +18,12 @@ use super::internal::InternalCa;
 use super::issuer::{AcmeIssuer, IssueError, Issuer};
 use super::schedule::{CertificateAction, CertificatePlan, CertificateSpec, Inventory, decide, plan};
 use crate::clock::{Clock, rfc3339};
-use crate::metrics::{CertificateCounts, Metrics};
+use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 use crate::store::certificates::{
-    CertificateInfo, IssuedCertificate, list, mark_dropped, put, terminated_hosts, uncovered_hosts,
+    IssuedCertificate, list, mark_dropped, put, terminated_hosts, uncovered_hosts,
 };
-use crate::store::issuance::{self, IssuanceState};
-use crate::store::{Store, StoreError, WriteTx, orders};
+use crate::store::{Store, StoreError, WriteTx, certificate_counts, issuance, orders};
 
 /// The interval between passes over all certificates. The passes in between look only at changed routes.
 const FULL_PASS_INTERVAL: Duration = Duration::from_secs(3600);
@@ -45,6 +44,8 @@ pub(crate) struct CertificateReconciler {
     seen: u64,
     /// The time of the next full pass.
     full_at: OffsetDateTime,
+    /// Is true if the gauges of certificates may be out of date.
+    counts_changed: bool,
     /// The pending and running requests to CAs.
     jobs: AcmeJobs,
 }
@@ -124,7 +125,7 @@ impl CertificateReconciler {
     pub(crate) fn new(parts: CertificateReconcilerParts) -> Self {
         let CertificateReconcilerParts { store, key, issuer, base, clock, metrics } = parts;
         let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, AcmeJobs::default());
-        Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }
+        Self { store, key, issuer, base, clock, metrics, seen, full_at, counts_changed: false, jobs }
     }
 
     /// Examines all certificates: issues missing ones, renews due ones, drops unneeded ones.
@@ -134,7 +135,7 @@ impl CertificateReconciler {
             Ok((tx.revision()?, terminated_hosts(tx, 0, &base)?, list(tx)?, issuance::list(tx)?))
         });
         let (revision, hosts, certificates, states) = read.await?;
-        self.metrics.certificates(count(now, &certificates, &states));
+        self.counts_changed = true;
         let issuers = self.issuer.names();
         let inventory = Inventory {
             certificates: &certificates,
@@ -189,7 +190,15 @@ impl CertificateReconciler {
         }
     }
 
+    async fn update_gauges(&mut self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let count = self.store.read("certificate counts", move |tx| certificate_counts::count(tx, now));
+        self.metrics.certificates(count.await?);
+        self.counts_changed = false;
+        Ok(())
+    }
+
     async fn issue(&mut self, specs: Vec<CertificateSpec>, now: OffsetDateTime) -> Result<(), PassError> {
+        self.counts_changed |= !specs.is_empty();
         match self.issuer.clone() {
             Issuer::Internal(ca) => self.issue_internal(&ca, &specs, now).await,
             Issuer::Acme(acme) => {
@@ -277,37 +286,18 @@ impl Reconciler for CertificateReconciler {
 
     async fn pass(&mut self) -> Result<Duration, PassError> {
         let now = self.clock.now();
-        if now >= self.full_at {
-            self.full_pass(now).await?;
-        } else {
-            self.quick_pass(now).await?;
+        let passed = if now >= self.full_at { self.full_pass(now).await } else { self.quick_pass(now).await };
+        if self.counts_changed {
+            self.update_gauges(now).await?;
         }
+        passed?;
         Ok(Duration::try_from(self.full_at - now).unwrap_or_default())
     }
 
     async fn run_background_work(&mut self) {
         let due = self.jobs.next().await;
         self.full_at = self.full_at.min(due);
-    }
-}
-
-/// Counts the certificates by state and finds the shortest time to expiry.
-fn count(
-    now: OffsetDateTime,
-    certificates: &[CertificateInfo],
-    states: &[IssuanceState],
-) -> CertificateCounts {
-    let ids: BTreeSet<&CertificateId> = certificates.iter().map(|certificate| &certificate.id).collect();
-    let failing = states.iter().filter(|state| state.failures > 0).count();
-    let waiting = states.iter().filter(|state| !ids.contains(&state.id)).count();
-    let expired = certificates.iter().filter(|certificate| certificate.not_after <= now).count();
-    let left = certificates.iter().map(|certificate| (certificate.not_after - now).as_seconds_f64());
-    CertificateCounts {
-        valid: certificates.len() - expired,
-        expired,
-        waiting,
-        failing,
-        expiry_seconds: left.reduce(f64::min),
+        self.counts_changed = true;
     }
 }
 

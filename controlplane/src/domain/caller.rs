@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use webgateway_proto::httpsig::{Algorithm, PublicKey};
 use webgateway_proto::model::KeyId;
 
 use super::error::{DomainError, UserError};
@@ -16,19 +17,32 @@ pub(crate) struct Caller {
     key_id: KeyId,
     is_admin: bool,
     client: IpAddr,
+    key: Option<Arc<(PublicKey, Algorithm)>>,
     request: Option<Arc<SignedRequest>>,
 }
 
 impl Caller {
     /// Creates a caller. Only for verified signatures.
     pub(super) fn new(key_id: KeyId, is_admin: bool, client: IpAddr) -> Self {
-        Self { key_id, is_admin, client, request: None }
+        Self { key_id, is_admin, client, key: None, request: None }
     }
 
     /// Returns the id of the caller's key.
     #[must_use]
     pub(crate) fn key_id(&self) -> &KeyId {
         &self.key_id
+    }
+
+    /// Adds the key that verified the signature, and the algorithm.
+    #[must_use]
+    pub(crate) fn with_key(self, key: PublicKey, algorithm: Algorithm) -> Self {
+        Self { key: Some(Arc::new((key, algorithm))), ..self }
+    }
+
+    /// Returns the key that verified the signature, and the algorithm.
+    #[must_use]
+    pub(crate) fn key(&self) -> Option<&(PublicKey, Algorithm)> {
+        self.key.as_deref()
     }
 
     /// Adds the signed request. Audit entries of the caller's changes then contain the request, and the changes fail if

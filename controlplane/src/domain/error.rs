@@ -77,6 +77,12 @@ pub(crate) enum DomainError {
     /// The route does not exist, or the caller cannot see it.
     #[error("there is no route {0}")]
     NoRoute(RouteId),
+    /// The host has no route, or the caller cannot see it.
+    #[error("there is no route of yours for `{0}`")]
+    NoRouteAt(Host),
+    /// The number of hours is out of bounds, or there is no host.
+    #[error("`hours` must be from 1 to {0}, together with `host`")]
+    Hours(u32),
     /// The route is not at the expected version.
     #[error("the route is at version {actual}, not {expected}: it was changed meanwhile")]
     Stale {
@@ -109,6 +115,9 @@ pub(crate) enum DomainError {
     /// The wait is out of bounds, or has no `newer_than`.
     #[error("`wait` must be from 1 to {0} seconds, together with `newer_than`")]
     Wait(u64),
+    /// The wait for lines of an access log is out of bounds, or there is no cursor.
+    #[error("`wait` must be from 1 to {0} seconds, together with `after`")]
+    WaitForLines(u64),
     /// Too many calls are waiting.
     #[error("too many calls are waiting: try again later")]
     Crowded,

@@ -106,6 +106,13 @@ impl Quotas {
         Ok(())
     }
 
+    /// Returns the number of mutations that a user has made in the current minute.
+    pub(super) fn mutations_of(&self, user: &KeyId) -> u32 {
+        let counts = self.mutation_counts();
+        let is_over = counts.minute_start.is_none_or(|start| start.elapsed() >= MINUTE);
+        counts.made.get(user).copied().filter(|_| !is_over).unwrap_or_default()
+    }
+
     /// Sets or clears a user's own limit of mutations per minute.
     pub(super) fn set_mutation_limit(&self, user: KeyId, own: Option<Limit>) {
         let mut counts = self.mutation_counts();

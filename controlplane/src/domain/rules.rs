@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::RouteLimits;
 use crate::keys::KeyStore;
 use crate::store::{Store, StoreError};
+use crate::traffic::TrafficState;
 
 /// The domain rules and their dependencies. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub(crate) struct Domain {
     pub quotas: Quotas,
     /// The number of changes of suspensions. The task that ends suspensions waits for changes of this number.
     pub suspensions: watch::Sender<u64>,
+    /// The traffic that the nodes report.
+    pub traffic: TrafficState,
     /// The source of the current time.
     pub clock: Clock,
 }

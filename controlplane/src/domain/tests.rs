@@ -28,6 +28,7 @@ use crate::config::KeySource;
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, audit};
+use crate::traffic::TrafficState;
 
 /// A node directory without nodes.
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl TestDomain {
             invitations: None,
             quotas: Quotas::default(),
             suspensions: watch::Sender::new(0),
+            traffic: TrafficState::default(),
             clock: Clock::system(),
         };
         Self { domain, dir }

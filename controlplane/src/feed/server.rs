@@ -16,7 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
-use webgateway_proto::feed::{ApiCall, ApiReply, FeedVersion, FromNode, MAX_BODY, Question, ToNode, wire};
+use webgateway_proto::feed::{
+    ApiCall, ApiReply, FeedVersion, FromNode, MAX_BODY, Question, ToNode, TrafficReport, wire,
+};
 
 use self::stream::{NodeStream, StreamEndError};
 use super::catalog::Catalog;
@@ -30,6 +32,7 @@ use super::peer::Peer;
 use super::session::Session;
 use crate::domain::GatewayListeners;
 use crate::store::history::NodePosition;
+use crate::traffic::TrafficState;
 
 /// The maximum size of a message from a node, in bytes. The largest is an API call with its head and body.
 const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
@@ -79,6 +82,8 @@ pub(crate) struct FeedService {
     pub listeners: GatewayListeners,
     /// The list of nodes that may connect.
     pub members: Members,
+    /// The traffic that nodes report.
+    pub traffic: TrafficState,
     /// The handler of API calls.
     pub api: CallHandler,
     /// The handler of DNS messages.
@@ -201,6 +206,8 @@ impl FeedService {
         let mut catalog = self.catalog.clone();
         warn_if_ahead(&catalog.borrow(), connection.name(), held.as_ref());
         let mut session = Session::new(held.take());
+        let mut follow = self.traffic.followers.subscribe();
+        self.traffic.memory.begin_stream(connection.name());
         let mut sending: Option<BatchSend> = None;
         let mut heartbeat = interval(self.timeouts.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -210,6 +217,11 @@ impl FeedService {
             {
                 membership.mark_drain_sent(drain);
             }
+            if let Some(message) = follow.pending()
+                && outbound.try_send(Ok(message.write())).is_ok()
+            {
+                follow.mark_sent(message);
+            }
             if sending.is_none() {
                 let batch = session.next(&catalog.borrow_and_update());
                 sending = batch.map(|batch| send_batch(batch, outbound.clone()));
@@ -217,6 +229,8 @@ impl FeedService {
             tokio::select! {
                 message = stream.next() => match message? {
                     FromNode::Listeners(listeners) => self.listeners.set_node(connection.name(), listeners),
+                    FromNode::Traffic(report) => self.count(connection.name(), &report, outbound),
+                    FromNode::AccessLines(lines) => self.traffic.followers.push(connection.name(), lines),
                     message => handle_message(message, &mut session, connection, &mut explain_queue)?,
                 },
                 // If the queue is full, the node would not respond in time anyway.
@@ -226,10 +240,21 @@ impl FeedService {
                 // If the queue is full, the node receives other messages.
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
                 () = membership.changed() => {}
+                () = follow.changed() => {}
                 () = outbound.closed() => return Err(StreamEndError::Closed),
                 () = connection.replaced() => return Err(StreamEndError::Replaced),
                 () = self.tasks.stop().begun() => return Err(StreamEndError::Stopping),
             }
+        }
+    }
+}
+
+impl FeedService {
+    /// Counts a traffic report and acknowledges it.
+    fn count(&self, node: &str, report: &TrafficReport, outbound: &Outbound) {
+        if self.traffic.count(node, report) {
+            // If the queue is full, the node repeats the report later.
+            drop(outbound.try_send(Ok(ToNode::TrafficAck(report.sequence).write())));
         }
     }
 }
@@ -271,7 +296,11 @@ fn handle_message(
         }
         FromNode::Health(changed) => connection.update_backend_health(changed),
         FromNode::Explanation(explanation) => explain_queue.complete(*explanation),
-        FromNode::Heartbeat | FromNode::Listeners(_) | FromNode::Unknown => {}
+        FromNode::Heartbeat
+        | FromNode::Listeners(_)
+        | FromNode::Traffic(_)
+        | FromNode::AccessLines(_)
+        | FromNode::Unknown => {}
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::{StoreError, Tx, WriteTx, coverage};
 
 /// A condition for routes whose host is not a direct child of a domain.
 const NOT_CHILD_OF: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
-const STATE_ACTIVE: &str = "active";
+pub(super) const STATE_ACTIVE: &str = "active";
 const STATE_DROPPED: &str = "dropped";
 /// The state of the internal CA's own certificate, which is not distributed to nodes.
 const STATE_AUTHORITY: &str = "authority";

@@ -179,5 +179,18 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    route_traffic (route_id, hour, node) {
+        route_id -> Text,
+        hour -> BigInt,
+        node -> Text,
+        requests -> BigInt,
+        bytes -> BigInt,
+        counts -> Text,
+    }
+}
+
 diesel::joinable!(routes -> users (owner));
 diesel::allow_tables_to_appear_in_same_query!(routes, users);
+diesel::allow_tables_to_appear_in_same_query!(route_traffic, routes);
+diesel::allow_tables_to_appear_in_same_query!(issuance, certificates);

@@ -158,8 +158,10 @@ fn admit_passthrough(
     hello: Vec<u8>,
 ) -> ConnectionAction {
     let (options, client) = (&route.destination.options, accepted.peer.ip());
-    let refuse =
-        |accepted, reason| ConnectionAction::Refuse(accepted, HelloError::new(reason, &ACCESS_DENIED));
+    let refuse = |accepted: AcceptedConnection, reason| {
+        accepted.worker.stats.count_refused_connection(route.id, "http_request_denied");
+        ConnectionAction::Refuse(accepted, HelloError::new(reason, &ACCESS_DENIED))
+    };
     if !options.admits(client) {
         return refuse(accepted, Refusal::Denied);
     }

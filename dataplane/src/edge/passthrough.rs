@@ -15,6 +15,7 @@ use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::rate_limits::OpenRequest;
+use crate::stats::TrafficRecord;
 use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 
@@ -41,8 +42,9 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
     let Passthrough { client, address, hello, route, membership, open: _open, counted: _counted } =
         passthrough;
     worker.metrics.tunnels.inc();
+    let record = TrafficRecord::connection(&worker.stats, route.id, address);
     tokio::select! {
-        () = pass(worker, client, hello, Selection::new(&route, address), &route) => {}
+        () = pass(worker, client, hello, Selection::new(&route, address), (&route, &record)) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
@@ -52,28 +54,39 @@ async fn pass(
     mut client: TcpStream,
     hello: Vec<u8>,
     selection: Selection<'_>,
-    route: &FeedRoute,
+    (route, record): (&FeedRoute, &TrafficRecord),
 ) {
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "passthrough loop detected");
         worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());
+        record.fail(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
     let (mut backend, _open) = match worker.connector.connect(selection).await {
         Ok(backend) => backend,
         Err(error) => {
             debug!(host = %route.host, %error, "passthrough backend unreachable");
+            record.fail(error.proxy_error());
             return tls::refuse(client, &INTERNAL_ERROR).await;
         }
     };
     let replay = timeout(worker.limits.stall_timeout, backend.write_all(&hello)).await;
+    record.add_received(hello.len() as u64);
     drop(hello);
     if !matches!(replay, Ok(Ok(()))) {
-        return;
+        return record.fail("connection_terminated");
     }
     let idle = route.destination.options.timeouts.idle;
     let (metrics, limit) = (&worker.metrics, idle.map_or(worker.limits.tunnel_timeout, Timeout::duration));
-    let observer = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: None };
+    let inward = |bytes| {
+        metrics.tunnel_in.inc_by(bytes);
+        record.add_received(bytes);
+    };
+    let outward = |bytes| {
+        metrics.tunnel_out.inc_by(bytes);
+        record.add_sent(bytes);
+    };
+    let observer = TunnelObserver { inward: &inward, outward: &outward, on_sent: None };
     let ended = tunnel(&mut client, &mut backend, limit, observer).await;
     if let TunnelEnd::Failed(_) = ended {
         // A reset on one side becomes a reset on the other, not a clean end.

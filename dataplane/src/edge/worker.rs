@@ -25,7 +25,7 @@ use crate::context::{CurrentContext, WorkerContext};
 use crate::snapshot::Snapshot;
 use crate::socket;
 
-/// The interval at which idle backend connections are closed.
+/// The interval at which idle backend connections are closed and traffic is collected.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval at which a worker checks for the first sync, and for the end of its connections during the drain.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -215,10 +215,16 @@ impl ControlLoop<'_> {
                     self.context.reload(live);
                 }
                 _ = tick.tick() => {
-                    self.context.get().clock.tick();
+                    let context = self.context.get();
+                    context.clock.tick();
+                    context.stats.tick();
                     self.pulse.beat();
                 }
-                _ = sweep.tick() => self.context.get().pool.sweep(Instant::now()),
+                _ = sweep.tick() => {
+                    let context = self.context.get();
+                    context.pool.sweep(Instant::now());
+                    context.stats.collect(&context.connections);
+                }
                 Some(ended) = accepting.join_next() => {
                     ended?;
                     return Err(WorkerError::AcceptLoopEnded);

@@ -128,6 +128,8 @@ impl Batch {
             | ToNode::Heartbeat
             | ToNode::Directive { .. }
             | ToNode::Explain { .. }
+            | ToNode::TrafficAck(_)
+            | ToNode::Follow(_)
             | ToNode::Unknown => {}
         }
     }

@@ -25,6 +25,7 @@ use crate::clock::unix_now;
 use crate::config::API_ANSWER;
 use crate::controlplane::ControlplaneClient;
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::stats::TrafficReporter;
 
 /// The interval between the node's status messages, which are also its heartbeat.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
@@ -78,6 +79,8 @@ pub(crate) struct FeedClient {
     pub workers: Vec<WorkerMetrics>,
     /// The node's view of its backends.
     pub view: BackendView,
+    /// The reports of traffic.
+    pub traffic: TrafficReporter,
 }
 
 impl FeedClient {
@@ -91,6 +94,7 @@ impl FeedClient {
             };
             self.metrics.feed_connected.set(0);
             self.controlplane.disconnect();
+            self.traffic.disconnected();
             self.connector.disconnect();
             let endpoint = self.connector.current();
             // A warning for a new error only, not at every attempt.
@@ -160,6 +164,7 @@ impl FeedClient {
                     self.send(&outgoing, FromNode::Health(changes)).await?;
                 },
                 _ = status_tick.tick() => self.send(&outgoing, self.status()).await?,
+                message = self.traffic.next() => self.send(&outgoing, message).await?,
             }
         }
     }
@@ -201,6 +206,14 @@ impl FeedClient {
                     let view = self.view.clone();
                     explanations.spawn(view.explain(current, self.publisher.version(), id, host));
                 }
+                return None;
+            }
+            ToNode::TrafficAck(sequence) => {
+                self.traffic.acknowledge(sequence);
+                return None;
+            }
+            ToNode::Follow(routes) => {
+                self.traffic.follow(routes);
                 return None;
             }
             message => message,

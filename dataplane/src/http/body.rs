@@ -233,6 +233,7 @@ impl BackendBody {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.exchange.set_waiting_for_backend(true);
             return if self.has_timed_out(cx) {
+                self.exchange.record.note(|record| record.fail("connection_read_timeout"));
                 Poll::Ready(Some(Err(BodyError::Timeout)))
             } else {
                 self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)))
@@ -243,6 +244,7 @@ impl BackendBody {
         if let Some(timer) = &mut self.timer {
             timer.as_mut().reset(Instant::now() + self.limit);
         }
+        self.exchange.record.note(|record| record.add_sent_frame(frame.as_ref()));
         match &frame {
             Some(Ok(data)) if data.is_data() => self.release_at_end(),
             // Trailers end a body.
@@ -351,6 +353,7 @@ impl Body for RequestBody {
         if matches!(&frame, Some(Ok(frame)) if !exchange.bounds.admit(frame)) {
             return Poll::Ready(Some(Err(BodyError::TooLarge)));
         }
+        exchange.record.note(|record| record.add_received_frame(frame.as_ref()));
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.mark_request_read();

@@ -21,6 +21,7 @@ use super::timer::{IdleTimer, Timer};
 use crate::backend::open_requests::OpenRequest;
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
+use crate::stats::RecordSlot;
 use crate::trailers::TrailerSlot;
 
 /// The maximum time without progress after a client has half-closed its connection.
@@ -62,6 +63,8 @@ pub(crate) struct Exchange {
     last_progress: Cell<Instant>,
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
+    /// The record of the request.
+    pub record: RecordSlot,
     kept: RefCell<Option<Box<dyn Any>>>,
     /// The bounds that the route sets.
     pub bounds: ExchangeBounds,
@@ -117,6 +120,7 @@ impl Progress {
             is_answered: Cell::new(false),
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
+            record: RecordSlot::default(),
             kept: RefCell::default(),
             bounds: ExchangeBounds::default(),
             open_request: RefCell::default(),

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
@@ -17,7 +17,6 @@ use super::auth::{self, Authentication, PendingRequest};
 use super::request::{ProxyTarget, proxy_request};
 use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
-use crate::access;
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
@@ -27,6 +26,7 @@ use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
 use crate::policy::{self, paths::PathDecision};
 use crate::snapshot::{ServedCert, Snapshot};
+use crate::stats::RequestHead;
 
 /// A client's connection whose TLS the gateway terminates.
 pub(crate) struct TerminatedConnection {
@@ -79,7 +79,9 @@ async fn handle(
     let is_head = request.method() == Method::HEAD;
     let is_grpc = grpc::is_call(&request);
     let context = &connection.context;
-    let record = context.worker.access_log.then(|| AccessRecord::of(&request));
+    if context.worker.access_log {
+        exchange.record.begin(|record| record.log(request_head(&request, context)));
+    }
     let mut route = None;
     let answered = if span::is_on() {
         let id = context.progress.request_count();
@@ -88,6 +90,7 @@ async fn handle(
         respond(&connection, request, &exchange, &mut route).await
     };
     exchange.mark_answered();
+    let error = answered.as_ref().err().and_then(ProxyError::proxy_error);
     let mut response = policy::finish(route.as_deref(), answered, is_grpc);
     if is_head && !is_h1 {
         // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
@@ -97,9 +100,11 @@ async fn handle(
         mark_last(&mut response, context.membership.watch().phase());
     }
     context.worker.metrics.count_response(response.status());
-    if let Some(record) = record {
-        record.write(context, response.status());
-    }
+    exchange.record.note(|record| {
+        record.answer(response.status());
+        error.into_iter().for_each(|error| record.fail(error));
+        record.add_sent(if is_head { 0 } else { own_size(response.body()) });
+    });
     Ok(response)
 }
 
@@ -123,6 +128,9 @@ async fn respond(
         }
         Upstream::Route(route) => &*served_route.insert(route),
     };
+    exchange.record.begin(|record| {
+        record.set_route(&context.worker.stats, route.id, || request_head(&request, context));
+    });
     policy::admit(context, route, &request, exchange)?;
     let authority = &target.authority_value()?;
     let options = &route.destination.options;
@@ -172,30 +180,23 @@ pub(crate) fn upstream(
     }
 }
 
-/// The fields of a request in the access log, copied before the request is forwarded.
-struct AccessRecord {
-    host: String,
-    method: Method,
-    path: String,
-    start: Instant,
+/// Returns the size of a body that is not a backend's, in bytes. The frames of a backend are counted one by one.
+fn own_size(body: &ResponseBody) -> u64 {
+    match body {
+        ResponseBody::Backend(_) => 0,
+        ResponseBody::Fixed(_) | ResponseBody::Api(_) => body.size_hint().exact().unwrap_or_default(),
+    }
 }
 
-impl AccessRecord {
-    fn of(request: &Request<RequestStream>) -> Self {
-        let host = headers::target(request, "").map(|target| target.host.into_owned());
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        Self { host: host.unwrap_or_default(), method, path, start: Instant::now() }
-    }
-
-    fn write(&self, connection: &ConnectionContext, status: StatusCode) {
-        access::log(&access::AccessLogEntry {
-            client: connection.client,
-            host: &self.host,
-            method: &self.method,
-            path: &self.path,
-            status,
-            took: self.start.elapsed(),
-        });
+/// Copies what access logs show of a request, before it is forwarded.
+fn request_head(request: &Request<RequestStream>, context: &ConnectionContext) -> RequestHead {
+    let host = headers::target(request, "").map(|target| target.host.into_owned());
+    RequestHead {
+        client: context.client,
+        host: host.unwrap_or_default(),
+        method: Some(request.method().clone()),
+        path: request.uri().path().to_owned(),
+        request_id: RequestHead::request_id(request.headers()),
     }
 }
 

@@ -150,6 +150,7 @@ fn upgrade_connection(
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
         kept: exchange.take_kept(),
         open: Rc::clone(&connection.open),
+        record: exchange.record.take().inspect(|record| record.answer(StatusCode::SWITCHING_PROTOCOLS)),
         idle: exchange.bounds.idle_or(connection.worker.limits.tunnel_timeout),
         open_request: exchange.open_request.take(),
     };

@@ -14,6 +14,7 @@ use crate::backend::open_requests::OpenRequest;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::http::websocket::{FrameTracker, GOING_AWAY};
+use crate::stats::TrafficRecord;
 use crate::tunnel::{TunnelObserver, tunnel};
 
 /// The maximum time to send a Close frame.
@@ -30,6 +31,8 @@ pub(crate) struct Upgrade {
     pub membership: Rc<Membership>,
     /// The permit of the connection.
     pub open: Rc<OpenConnection>,
+    /// The record of the request, which goes on with the tunnel.
+    pub record: Option<TrafficRecord>,
     /// The guards that the exchange kept.
     pub kept: Option<Box<dyn Any>>,
     /// The maximum time without a byte in either direction.
@@ -45,8 +48,16 @@ pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    let Upgrade { client, backend, membership, open: _open, kept: _kept, idle, open_request: _open_request } =
-        upgrade;
+    let Upgrade {
+        client,
+        backend,
+        membership,
+        open: _open,
+        record,
+        kept: _kept,
+        idle,
+        open_request: _open_request,
+    } = upgrade;
     let mut cut = std::pin::pin!(membership.watch().reaches(Phase::Cut));
     let both = tokio::select! {
         both = async { tokio::try_join!(client, backend) } => both,
@@ -59,8 +70,15 @@ async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
     let (metrics, frames) = (&worker.metrics, FrameTracker::default());
     let on_sent = |bytes: &[u8]| frames.record(bytes);
-    let observer =
-        TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: Some(&on_sent) };
+    let inward = |bytes| {
+        metrics.tunnel_in.inc_by(bytes);
+        record.iter().for_each(|record| record.add_received(bytes));
+    };
+    let outward = |bytes| {
+        metrics.tunnel_out.inc_by(bytes);
+        record.iter().for_each(|record| record.add_sent(bytes));
+    };
+    let observer = TunnelObserver { inward: &inward, outward: &outward, on_sent: Some(&on_sent) };
     tokio::select! {
         ended = tunnel(&mut client, &mut backend, idle, observer) => {
             debug!(?ended, "upgraded connection ended");

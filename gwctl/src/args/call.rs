@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use webgateway_proto::api::{
-    AuditListParams, CertificateListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef,
-    RouteCreate, RouteListParams, RouteUpdate, UserListParams, UserQuota, UserRef, UserSuspend,
+    AuditListParams, CertificateListParams, CertificateRef, ExplainParams, LogsParams, NodeDrain, NodeInvite,
+    NodeRef, RouteCreate, RouteListParams, RouteUpdate, StatsParams, UserListParams, UserQuota, UserRef,
+    UserSuspend,
 };
 
 use super::routes::RouteSelector;
@@ -30,6 +31,14 @@ pub(crate) enum Call {
     Apply(cli::Apply),
     /// Calls `routes.explain`.
     Explain(ExplainParams),
+    /// Calls `routes.stats`.
+    Stats(StatsParams),
+    /// Calls `routes.stats` again and again.
+    WatchStats(StatsParams),
+    /// Calls `routes.logs` for each further page of lines.
+    Logs(LogsParams),
+    /// Calls `whoami`.
+    Whoami,
     /// Makes a mutation, and waits until every connected node has applied it, for the given time at most.
     WithWait(Box<Call>, Duration),
     /// Calls `certificates.list` for all pages, or up to the limit.

@@ -31,6 +31,9 @@ pub(crate) enum ArgError {
     /// The host that selects a route is invalid.
     #[error(transparent)]
     Host(InvalidHostError),
+    /// `routes logs` is given without `--follow`.
+    #[error("the gateway keeps no access log: it only shows requests while you follow them")]
+    NoLines,
     /// The value of `--subdomain` is invalid.
     #[error("`{0}` is not a single DNS label: 1 to 63 letters, digits and inner hyphens, without dots")]
     Subdomain(String),
@@ -93,6 +96,7 @@ impl ArgError {
             Self::KeyMissing => "-k/--key",
             Self::Fqdn(_) => "-f/--fqdn",
             Self::Host(_) => "HOST",
+            Self::NoLines => "-f/--follow",
             Self::Subdomain(_) => "-s/--subdomain",
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
@@ -132,6 +136,7 @@ impl ArgError {
                  `gwctl login -u URL -k user1.priv` saves it for later commands",
             ),
             Self::Fqdn(_) | Self::Host(_) => None,
+            Self::NoLines => Some("add --follow; `gwctl routes stats HOST` has the counts of the past"),
             Self::Subdomain(_) => Some("give a full host name with -f, such as -f app.example.org"),
             Self::Backends(InvalidBackendsError::Backend(
                 InvalidBackendError::NoPort(..)

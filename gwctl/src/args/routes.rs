@@ -79,7 +79,7 @@ pub(super) fn explain(host: &str) -> Result<ExplainParams, ArgError> {
 }
 
 /// Parses a host. Users may paste a URL from the browser.
-fn pasted_host(text: &str) -> Result<Host, ArgError> {
+pub(super) fn pasted_host(text: &str) -> Result<Host, ArgError> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let host = host.split(['/', '?', '#']).next().unwrap_or(host);
     Host::parse(host).map_err(ArgError::Host)

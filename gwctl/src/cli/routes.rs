@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::lists::RouteFilter;
 use super::options::{ResetFlags, RouteOptionFlags};
+use super::traffic::{Logs, Stats};
 use super::wait::WaitFlag;
 
 /// The commands of `gwctl routes`.
@@ -29,6 +30,10 @@ pub(crate) enum Routes {
         /// The host, such as myapp.gateway.example.com
         host: String,
     },
+    /// Show the traffic of your routes in the last minute, hour and day (admin: of all routes)
+    Stats(Stats),
+    /// Follow the requests of a route on all nodes
+    Logs(Logs),
 }
 
 /// The argument that selects a route.

@@ -79,6 +79,9 @@ pub(super) fn is_idempotent(method: &str, params: &Value) -> bool {
         method::ROUTES_LIST
         | method::ROUTES_GET
         | method::ROUTES_EXPLAIN
+        | method::ROUTES_STATS
+        | method::ROUTES_LOGS
+        | method::WHOAMI
         | method::CERTIFICATES_LIST
         | method::CERTIFICATES_GET
         | method::CERTIFICATES_ROOT

@@ -52,7 +52,7 @@ fn user_state_text(state: &UserState) -> String {
 }
 
 /// Returns a suspension as text, with its end and its reason.
-fn suspension_text(suspension: &SuspensionView) -> String {
+pub(super) fn suspension_text(suspension: &SuspensionView) -> String {
     let until = suspension.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
     let reason = suspension.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!("suspended{until}{reason}")

@@ -48,6 +48,17 @@ pub(super) async fn watch(
     }
 }
 
+/// Runs a command that prints again and again, until the user interrupts it or the reader closes stdout.
+pub(super) async fn until_interrupted(
+    printing: impl Future<Output = Result<(), CommandError>>,
+) -> Result<(), CommandError> {
+    tokio::select! {
+        result = printing => result,
+        () = stdout_closed() => Ok(()),
+        Ok(()) = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
 async fn print_changes(
     client: Client,
     caller: &KeyId,

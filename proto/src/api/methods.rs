@@ -23,6 +23,10 @@ pub mod method {
     pub const ROUTES_DELETE: &str = action::ROUTES_DELETE;
     /// Reports the state of a host on every node.
     pub const ROUTES_EXPLAIN: &str = "routes.explain";
+    /// Returns the traffic of the caller's routes; for the admin, of all routes.
+    pub const ROUTES_STATS: &str = "routes.stats";
+    /// Returns the lines of one route's access log while somebody follows it.
+    pub const ROUTES_LOGS: &str = "routes.logs";
     /// Suspends a user.
     pub const ADMIN_SUSPEND: &str = action::ADMIN_SUSPEND;
     /// Lifts a suspension.
@@ -53,6 +57,8 @@ pub mod method {
     pub const NODES_DRAIN: &str = action::NODES_DRAIN;
     /// Waits until the nodes have applied a version.
     pub const NODES_WAIT: &str = "nodes.wait";
+    /// Returns the caller's key, permissions, quotas and suspension.
+    pub const WHOAMI: &str = "whoami";
     /// Reports the health of the controlplane.
     pub const HEALTH: &str = "health";
     /// Returns the controlplane's version.

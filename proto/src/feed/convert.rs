@@ -7,12 +7,14 @@ mod options;
 mod report;
 mod resources;
 pub mod stored;
+mod traffic;
 
 pub use self::error::InvalidMessageError;
 use super::report::{BackendHealth, Explanation};
 use super::resource::{FeedVersion, Resource, ResourceName};
+use super::traffic::{AccessLines, TrafficReport};
 use super::wire;
-use crate::model::{Host, Prefixes, ProcessListeners};
+use crate::model::{Host, Prefixes, ProcessListeners, RouteId};
 
 /// A message from the controlplane to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,10 @@ pub enum ToNode {
         /// The host name.
         host: Host,
     },
+    /// The acknowledgement of the traffic report with this number.
+    TrafficAck(u64),
+    /// The routes whose access log is followed, instead of those before.
+    Follow(Vec<RouteId>),
     /// A message of a newer controlplane that this build does not know.
     Unknown,
 }
@@ -79,6 +85,8 @@ impl ToNode {
                 Ok(host) => Self::Explain { id: explain.id, host },
                 Err(_) => Self::Unknown,
             },
+            Some(Message::TrafficAck(ack)) => Self::TrafficAck(ack.sequence),
+            Some(Message::Follow(follow)) => Self::Follow(traffic::read_ids(&follow.routes)),
             Some(Message::Put(wire::Put { resource: None })) | None => Self::Unknown,
         }
     }
@@ -105,6 +113,11 @@ impl ToNode {
             Self::Directive { drain } => Some(Message::Directive(wire::Directive { drain: *drain })),
             Self::Explain { id, host } => {
                 Some(Message::Explain(wire::Explain { id: *id, host: host.to_string() }))
+            }
+            Self::TrafficAck(sequence) => Some(Message::TrafficAck(wire::TrafficAck { sequence: *sequence })),
+            Self::Follow(routes) => {
+                let routes = routes.iter().map(traffic::write_id).collect();
+                Some(Message::Follow(wire::Follow { routes }))
             }
             Self::Unusable(..) | Self::Unknown => None,
         };
@@ -152,6 +165,10 @@ pub enum FromNode {
     Explanation(Box<Explanation>),
     /// The listeners of the node.
     Listeners(ProcessListeners),
+    /// The traffic since the last report.
+    Traffic(TrafficReport),
+    /// Lines of the access log of a followed route.
+    AccessLines(AccessLines),
     /// A message of a newer node that this build does not know.
     Unknown,
 }
@@ -179,6 +196,10 @@ impl From<wire::NodeMessage> for FromNode {
                 Some(explanation) => Self::Explanation(Box::new(explanation)),
                 None => Self::Unknown,
             },
+            Some(Message::Traffic(report)) => Self::Traffic(traffic::read_report(report)),
+            Some(Message::AccessLines(lines)) => {
+                traffic::read_lines(lines).map_or(Self::Unknown, Self::AccessLines)
+            }
             None => Self::Unknown,
         }
     }
@@ -208,6 +229,8 @@ impl From<FromNode> for wire::NodeMessage {
                 Some(Message::Explanation(report::write_explanation(&explanation)))
             }
             FromNode::Listeners(listeners) => Some(Message::Listeners(report::write_listeners(&listeners))),
+            FromNode::Traffic(report) => Some(Message::Traffic(traffic::write_report(&report))),
+            FromNode::AccessLines(lines) => Some(Message::AccessLines(traffic::write_lines(&lines))),
             FromNode::Unknown => None,
         };
         Self { message }

@@ -2,6 +2,7 @@
 
 mod algorithm;
 mod encoding;
+mod fingerprint;
 mod form;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;

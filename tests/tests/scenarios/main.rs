@@ -53,11 +53,13 @@ mod route_changes;
 mod route_forward_auth;
 mod route_headers;
 mod route_hsts;
+mod route_logs;
 mod route_maintenance;
 mod route_paths;
 mod route_rate_limit;
 mod route_removal;
 mod route_retries;
+mod route_stats;
 mod route_timeouts;
 mod setup;
 mod shared_state;
@@ -78,6 +80,7 @@ mod uploads;
 mod users;
 mod watch;
 mod websockets;
+mod whoami;
 
 use webgateway_tests::scenario::Trial;
 
@@ -123,6 +126,8 @@ fn traffic() -> Vec<Vec<Trial>> {
         route_basic_auth::scenarios(),
         route_forward_auth::scenarios(),
         route_changes::scenarios(),
+        route_stats::scenarios(),
+        route_logs::scenarios(),
         route_paths::scenarios(),
         route_headers::scenarios(),
         route_hsts::scenarios(),
@@ -152,6 +157,7 @@ fn control() -> Vec<Vec<Trial>> {
         watch::scenarios(),
         operators::scenarios(),
         users::scenarios(),
+        whoami::scenarios(),
         base_domain::scenarios(),
         signatures::scenarios(),
         key_files::scenarios(),

@@ -162,7 +162,7 @@ fn view(UserOverview { user, quota }: UserOverview) -> UserView {
     }
 }
 
-fn suspension_view(Suspension { reason, since, until }: Suspension) -> SuspensionView {
+pub(super) fn suspension_view(Suspension { reason, since, until }: Suspension) -> SuspensionView {
     SuspensionView {
         reason: reason.map(|reason| reason.as_str().to_owned()),
         since: rfc3339(since),

@@ -2,6 +2,7 @@
 
 mod constants;
 mod gateway;
+mod traffic;
 mod users;
 
 use webgateway_proto::api::{
@@ -16,7 +17,8 @@ use self::constants::{BACKEND, CREATED, NOT_AFTER, OTHER_BACKEND, ROUTE, UPDATED
 pub(super) use self::gateway::{
     audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root,
 };
-pub(super) use self::users::{quotas, suspend, unsuspended, user_ref, users};
+pub(super) use self::traffic::{logs, stats};
+pub(super) use self::users::{identity, quotas, suspend, unsuspended, user_ref, users};
 use super::method::Example;
 
 pub(super) fn route() -> RouteView {

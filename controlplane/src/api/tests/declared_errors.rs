@@ -98,6 +98,19 @@ fn user_errors() -> Vec<FailingCall> {
         calls.push(("user1.pub", method, id(NONE), ErrorKind::RouteNotFound));
         calls.push(("user1.pub", method, id(THEIRS), ErrorKind::RouteNotFound));
     }
+    for method in ["routes.stats", "routes.logs"] {
+        calls.push(("user1.pub", method, json!({ "host": "-" }), ErrorKind::InvalidHost));
+        calls.push(("user1.pub", method, json!({ "host": "nothing.example" }), ErrorKind::RouteNotFound));
+    }
+    for limit in [0, 1001] {
+        calls.push(("user1.pub", "routes.stats", json!({ "limit": limit }), ErrorKind::InvalidLimit));
+    }
+    for params in [json!({ "wait": 1 }), json!({ "after": 1, "wait": 0 }), json!({ "after": 1, "wait": 21 })]
+    {
+        let mut params = params;
+        params["host"] = json!("nothing.example");
+        calls.push(("user1.pub", "routes.logs", params, ErrorKind::InvalidWait));
+    }
     for method in ["routes.update", "routes.delete"] {
         calls.push(("user2.pub", method, id(THEIRS), ErrorKind::Suspended));
     }

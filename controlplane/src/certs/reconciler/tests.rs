@@ -17,12 +17,24 @@ struct ReconcilerFixture {
     _dir: TempDir,
     store: Store,
     certificates: CertificateReconciler,
+    registry: Registry,
+}
+
+impl ReconcilerFixture {
+    /// Returns the gauge of certificates in this state.
+    fn gauge(&self, state: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let line = format!("webgateway_certificates_managed{{state=\"{state}\"}} ");
+        text.lines().find_map(|l| l.strip_prefix(&line)).unwrap().parse().unwrap()
+    }
 }
 
 async fn fixture(clock: Clock) -> ReconcilerFixture {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("controlplane.db");
-    let metrics = Metrics::register(&mut Registry::default());
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
     let store = Store::open(&path, metrics.clone()).unwrap();
     let key = Arc::new(SecretKey::new(&[1; 32]).unwrap());
     let ca = InternalCa::open(&store, &key, dir.path(), clock.now()).await.unwrap();
@@ -36,7 +48,7 @@ async fn fixture(clock: Clock) -> ReconcilerFixture {
         clock,
         metrics,
     });
-    ReconcilerFixture { _dir: dir, store, certificates }
+    ReconcilerFixture { _dir: dir, store, certificates, registry }
 }
 
 async fn write<T: Send + 'static>(
@@ -91,6 +103,31 @@ async fn only_terminated_hosts_get_certificates() {
     assert_eq!(certificate_ids(&fixture.store).await, ["deep.app.gw.example", "gw.example", "shop.example"]);
 }
 
+#[tokio::test]
+async fn the_gauges_follow_at_once() {
+    let mut fixture = fixture(Clock::system()).await;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(["valid", "expired", "waiting", "failing"].map(|state| fixture.gauge(state)), [1, 0, 0, 0]);
+    let shop = create(&fixture.store, "shop.example", Mode::Terminate).await;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(fixture.gauge("valid"), 2, "issued in this pass");
+    write(&fixture.store, move |tx| {
+        let version = tx.revise()?;
+        routes::delete(tx, shop, version, OffsetDateTime::UNIX_EPOCH)
+    })
+    .await;
+    fixture.certificates.full_at = OffsetDateTime::UNIX_EPOCH;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(fixture.gauge("valid"), 1, "dropped in this pass");
+
+    let new = CertificateId::parse("new.example").unwrap();
+    let failed = issuance::IssuanceState { failures: 2, ..issuance::IssuanceState::new(new) };
+    write(&fixture.store, move |tx| issuance::put(tx, &failed)).await;
+    fixture.certificates.counts_changed = true;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!((fixture.gauge("waiting"), fixture.gauge("failing")), (1, 1));
+}
+
 static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
 
 #[tokio::test]
@@ -119,7 +156,7 @@ async fn certificates_are_renewed_in_time_and_dropped_when_unneeded() {
 
 #[tokio::test]
 async fn a_new_route_gets_a_certificate_without_waiting_for_a_full_pass() {
-    let ReconcilerFixture { _dir, store, certificates } = fixture(Clock::system()).await;
+    let ReconcilerFixture { _dir, store, certificates, .. } = fixture(Clock::system()).await;
     let tasks = Tasks::new(Stop::new());
     let run = reconcile::run("certificates", certificates, store.changed(), tasks.stop().clone());
     tasks.essential("certificates", run);

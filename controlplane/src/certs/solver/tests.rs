@@ -23,6 +23,7 @@ use crate::feed::server::sample_node::{LIMIT, Node};
 use crate::feed::server::{CallHandler, FeedService, Timeouts};
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::traffic::TrafficState;
 
 struct SolverFixture {
     dir: TempDir,
@@ -68,6 +69,7 @@ impl SolverFixture {
             nodes: nodes.clone(),
             listeners: GatewayListeners::default(),
             members: Members::new(Clock::system()),
+            traffic: TrafficState::default(),
             api: calls,
             dns: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),

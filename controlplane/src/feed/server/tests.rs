@@ -16,6 +16,7 @@ use crate::config::FeedAddress;
 use crate::domain::GatewayListeners;
 use crate::feed::samples::{history, put, remove, route_name};
 use crate::store::change::{ChangeSet, ResourceChange};
+use crate::traffic::TrafficState;
 
 struct Controlplane {
     path: PathBuf,
@@ -51,6 +52,7 @@ impl Controlplane {
             nodes: nodes.clone(),
             listeners: GatewayListeners::default(),
             members: Members::new(Clock::system()),
+            traffic: TrafficState::default(),
             api: echo,
             dns: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),

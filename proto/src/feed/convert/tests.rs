@@ -7,9 +7,10 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::feed::report::ServedCertificate;
 use crate::feed::resource::{Challenge, ChallengeResponse, FeedRoute, Settings, TicketKey, TicketKeys};
+use crate::feed::traffic::{AccessLine, MAX_LINE_TEXT, RouteTraffic};
 use crate::model::{
     Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, MAX_LISTENERS, Mode,
-    RouteId, RouteOptions, Words as _,
+    RouteId, RouteOptions, Traffic, Words as _,
 };
 
 fn route(host: &str, backend: &str, mode: Mode, options: RouteOptions) -> Resource {
@@ -85,6 +86,9 @@ fn every_message_to_a_node_survives_the_round_trip() {
         ToNode::Explain { id: 7, host: Host::parse("app.gw.example").unwrap() },
         ToNode::End(FeedVersion { epoch: "e".into(), version: 7 }),
         ToNode::Heartbeat,
+        ToNode::TrafficAck(3),
+        ToNode::Follow(vec![RouteId::from_bytes([1; 16]), RouteId::from_bytes([2; 16])]),
+        ToNode::Follow(vec![]),
     ] {
         assert_eq!(ToNode::read(message.write(), &Prefixes::default()), message);
     }
@@ -132,9 +136,76 @@ fn every_message_of_a_node_survives_the_round_trip() {
             }),
             backends: vec![BackendHealth { backend: Backend::parse("[400::1]:80").unwrap(), down: None }],
         })),
+        FromNode::Traffic(TrafficReport { instance: 1, sequence: 2, routes: vec![traffic(3), traffic(0)] }),
+        FromNode::AccessLines(AccessLines {
+            route: RouteId::from_bytes([4; 16]),
+            lines: vec![line("GET", Some(200)), line("", None)],
+            left_out: 5,
+        }),
     ] {
         assert_eq!(FromNode::from(wire::NodeMessage::from(message.clone())), message);
     }
+}
+
+fn traffic(open: u64) -> RouteTraffic {
+    let mut traffic = Traffic {
+        responses: [1, 2, 3, 4, 5],
+        cancelled: 6,
+        connections: 7,
+        received: 8,
+        sent: 9,
+        ..Traffic::default()
+    };
+    traffic.add_errors("connection_refused", 10);
+    traffic.latencies.add_to_bucket(11, 12);
+    RouteTraffic { route: RouteId::from_bytes([3; 16]), open, traffic }
+}
+
+fn line(method: &str, status: Option<u16>) -> AccessLine {
+    AccessLine {
+        at: 1_900_000_000_123,
+        client: "192.0.2.7".parse().unwrap(),
+        method: method.into(),
+        path: "/a".into(),
+        status,
+        error: status.is_none().then(|| "connection_refused".into()),
+        received: 1,
+        sent: 2,
+        took: 3,
+        request_id: status.map(|_| "x".into()),
+    }
+}
+
+#[test]
+fn what_is_invalid_in_a_traffic_report_is_skipped() {
+    let count = |kind: &str| wire::ErrorCount { kind: kind.into(), count: 1 };
+    let kinds = ["", "Refused", "connection_refused", "<b>", &*"x".repeat(65)].map(count);
+    let latencies = [(0, 1), (84, 2), (85, 3), (u32::MAX, 4)];
+    let latencies = latencies.map(|(bucket, count)| wire::LatencyCount { bucket, count });
+    let route = |id: &'static [u8]| wire::RouteTraffic {
+        route: id.into(),
+        responses: vec![1; 9],
+        errors: kinds.to_vec(),
+        latencies: latencies.to_vec(),
+        ..wire::RouteTraffic::default()
+    };
+    let wire = wire::TrafficReport { routes: vec![route(b"short"), route(&[7; 16])], ..Default::default() };
+    let read = traffic::read_report(wire);
+    let [RouteTraffic { traffic, .. }] = read.routes.as_slice() else { panic!("{read:?}") };
+    assert_eq!(traffic.responses, [1; 5]);
+    assert_eq!(traffic.errors.keys().collect::<Vec<_>>(), ["connection_refused"]);
+    assert_eq!(traffic.latencies.buckets().collect::<Vec<_>>(), [(0, 1), (84, 2)]);
+
+    let long = AccessLine { path: "é".repeat(1000), ..line("GET", Some(200)) };
+    let mut lines = traffic::write_lines(&AccessLines {
+        route: RouteId::from_bytes([1; 16]),
+        lines: vec![line("GET", None), long],
+        left_out: 0,
+    });
+    lines.lines[0].client = "nobody".into();
+    let read = traffic::read_lines(lines).unwrap();
+    assert_eq!(read.lines.len(), 1);
+    assert_eq!(read.lines[0].path.chars().count(), MAX_LINE_TEXT);
 }
 
 #[test]

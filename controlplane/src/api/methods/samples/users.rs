@@ -1,8 +1,8 @@
 //! The example values about users.
 
 use webgateway_proto::api::{
-    Limit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState, UserSuspend,
-    UserView,
+    Identity, Limit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState,
+    UserSuspend, UserView,
 };
 
 use super::constants::{CREATED, UPDATED, USER};
@@ -32,6 +32,23 @@ fn suspension() -> SuspensionView {
         reason: Some(REASON.to_owned()),
         since: UPDATED.to_owned(),
         until: Some(UNTIL.to_owned()),
+    }
+}
+
+pub(in crate::api::methods) fn identity() -> Identity {
+    let UserView { first_seen, routes, backends, quota, .. } = user();
+    Identity {
+        key_id: USER.to_owned(),
+        fingerprint: "SHA256:/RENMB0vB33hQUuPmfRBsUA/qyB7IFL70sBl5O6OfcI".to_owned(),
+        algorithm: "ed25519".to_owned(),
+        admin: false,
+        suspended: false,
+        suspension: None,
+        first_seen: Some(first_seen),
+        routes,
+        backends,
+        mutations_this_minute: 4,
+        quota,
     }
 }
 

@@ -1,0 +1,2 @@
+DROP TRIGGER route_traffic_deleted;
+DROP TABLE route_traffic;
