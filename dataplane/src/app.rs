@@ -23,6 +23,7 @@ use webgateway_process::{
 use crate::backend::connector::Observation;
 use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
+use crate::backend::probe::ProbeDialer;
 use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
@@ -39,6 +40,7 @@ use crate::feed::{Publisher, file, renewal};
 use crate::identity::{IdentityStore, StateDirError};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::network_limits::NetworkLimits;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -144,6 +146,7 @@ impl Application for App {
         let drain = DrainState::new(readiness.clone());
         let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
         let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
+        let dialer = ProbeDialer::new(dialer, live.clone());
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
         let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),
@@ -152,6 +155,7 @@ impl Application for App {
             draining: drain.subscribe(),
             view: view.clone(),
             observations,
+            network_limits: NetworkLimits::new(metrics.client_networks.clone()),
             live: live.clone(),
         };
         start_workers(&shared, parts, &tasks, &mut watchdog)?;
@@ -264,7 +268,7 @@ fn own_listeners(
 
 /// Starts the health checks of backends.
 fn start_monitor(
-    dialer: Dialer,
+    dialer: ProbeDialer,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
     tasks: &Tasks,

@@ -23,6 +23,8 @@ use crate::edge::socket_activation::{ListenError, listen};
 use crate::edge::worker::{self, Worker, WorkerSockets};
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::network_limits::NetworkLimits;
+use crate::refusal_log::RefusalLog;
 use crate::snapshot::Snapshot;
 
 /// The error that a thread cannot be started.
@@ -60,6 +62,8 @@ pub(crate) struct SharedParts {
     pub view: BackendView,
     /// The queue of the traffic's observations of backends.
     pub observations: mpsc::Sender<Observation>,
+    /// The limits on each client network.
+    pub network_limits: NetworkLimits,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
 }
@@ -112,12 +116,12 @@ pub(crate) fn start_workers(
     tasks: &Tasks,
     watchdog: &mut Watchdog,
 ) -> Result<(), ThreadError> {
-    let refused_responses = RefusedResponseLog::default();
+    let logs = (RefusedResponseLog::default(), RefusalLog::default());
     for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context_constructor(shared, refused_responses.clone(), metrics);
+        let context = context_constructor(shared, logs.clone(), metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -128,12 +132,12 @@ pub(crate) fn start_workers(
 /// Returns the constructor of a worker's context, which runs on the worker's thread.
 fn context_constructor(
     shared: &SharedParts,
-    refused_responses: RefusedResponseLog,
+    (refused_responses, refusal_log): (RefusedResponseLog, RefusalLog),
     metrics: WorkerMetrics,
 ) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
-    let Live { access_log, limits } = shared.live.borrow().clone();
-    let https_port = shared.ports.https;
+    let Live { access_log, limits, trusted_balancers } = shared.live.borrow().clone();
+    let (https_port, network_limits) = (shared.ports.https, shared.network_limits.clone());
     let (BackendView { unhealthy, dialer }, observations) =
         (shared.view.clone(), shared.observations.clone());
     Box::new(move |tasks| WorkerContext {
@@ -141,7 +145,13 @@ fn context_constructor(
         tasks,
         clock: Rc::default(),
         backlog: Rc::default(),
-        connector: Connector::new(unhealthy, observations, dialer, metrics.clone(), limits.connect_timeout),
+        connector: Connector::new(
+            unhealthy,
+            observations,
+            dialer.current(),
+            metrics.clone(),
+            limits.connect_timeout,
+        ),
         pool: Rc::new(Pool::new(limits.backend_idle)),
         loop_detector: Rc::default(),
         connections: Rc::new(Connections::default()),
@@ -149,6 +159,9 @@ fn context_constructor(
         refused_responses,
         metrics,
         limits,
+        trusted_balancers,
+        network_limits,
+        refusal_log,
         access_log,
         https_port,
     })

@@ -10,7 +10,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Backend, Host, RouteId};
 
 use super::health::{HealthState, Thresholds};
-use super::unhealthy::{CheckTarget, UnhealthySet};
+use super::unhealthy::{ActiveCheck, CheckTarget, UnhealthySet};
 
 /// The maximum number of backends that are checked because of failures in the traffic.
 const MAX_PASSIVE: usize = 10_000;
@@ -79,7 +79,8 @@ impl CheckSchedule {
     /// Adds the checks of a route. `random`, from 0 to 1, spreads the first checks over the interval.
     pub(crate) fn add_route(&mut self, route: &FeedRoute, now: Instant, random: impl Fn() -> f64) {
         for target in check_targets(route) {
-            let thresholds = target.check.as_deref().map_or(Thresholds::PASSIVE, Thresholds::from_check);
+            let check = target.check.as_ref();
+            let thresholds = check.map_or(Thresholds::PASSIVE, |check| Thresholds::from_check(&check.health));
             if !self.checks.contains_key(&target) {
                 self.insert(target.clone(), thresholds, now, thresholds.interval.mul_f64(random()));
             }
@@ -200,7 +201,7 @@ impl CheckSchedule {
 
 /// Returns the targets of the configured checks of a route.
 fn check_targets(route: &FeedRoute) -> impl Iterator<Item = CheckTarget> {
-    let check = route.destination.options.health.clone().map(Arc::new);
+    let check = ActiveCheck::of(route).map(Arc::new);
     let backends = route.destination.backends.as_slice().iter();
     backends.filter_map(move |backend| {
         Some(CheckTarget { backend: *backend, check: Some(Arc::clone(check.as_ref()?)) })

@@ -86,13 +86,14 @@ impl Connector {
         let backends = destination.backends.as_slice();
         let index = self.round_robin.next(route.id, destination.options.balance, backends.len());
         let mut unhealthy = self.unhealthy.borrow_mut();
-        let (unhealthy, check) = (unhealthy.load(), destination.options.health.as_ref());
-        candidates(backends, index, |backend| !unhealthy.contains(backend, check)).into_iter().flatten()
+        let unhealthy = unhealthy.load();
+        candidates(backends, index, |backend| !unhealthy.contains(backend, Some(route))).into_iter().flatten()
     }
 
-    /// Connects to `backend`. Counts a failure, and reports a failure or a recovery to the monitor.
-    pub(crate) async fn dial(&self, backend: Backend) -> Result<BackendStream, DialError> {
-        let dialled = self.dialer.dial(backend.address(), self.timeout).await;
+    /// Connects to `backend` and sends `header`, a PROXY protocol header or nothing. Counts a failure, and reports a
+    /// failure or a recovery to the monitor.
+    pub(crate) async fn dial(&self, backend: Backend, header: &[u8]) -> Result<BackendStream, DialError> {
+        let dialled = self.dialer.dial(backend.address(), header, self.timeout).await;
         match &dialled {
             Ok(_) if self.unhealthy.borrow_mut().load().contains(backend, None) => {
                 self.report(Observation::Connected(backend));
@@ -109,12 +110,13 @@ impl Connector {
         dialled
     }
 
-    /// Connects to the first candidate of `route` that accepts the connection.
-    pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
+    /// Connects to the first candidate of `route` that accepts the connection, and sends `header` as [`dial`](Self::dial)
+    /// does.
+    pub(crate) async fn connect(&self, route: &FeedRoute, header: &[u8]) -> Result<BackendStream, DialError> {
         // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
         for backend in self.candidates(route) {
-            match self.dial(backend).await {
+            match self.dial(backend, header).await {
                 Ok(stream) => return Ok(stream),
                 Err(failed) => error = failed,
             }

@@ -26,8 +26,18 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// A pool of idle connections, newest last. `B` is the type of request bodies.
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
-    idle: RefCell<HashMap<SocketAddr, Vec<IdleConnection<B>>>>,
+    idle: RefCell<HashMap<PoolKey, Vec<IdleConnection<B>>>>,
     idle_timeout: Cell<Duration>,
+}
+
+/// The connections that may carry the same requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PoolKey {
+    /// The address of the backend.
+    pub backend: SocketAddr,
+    /// The PROXY protocol header that the connections began with. It names one client's connection, so that its backend
+    /// connections are never used for another client.
+    pub header: Box<[u8]>,
 }
 
 #[derive(Debug)]
@@ -68,10 +78,10 @@ where
         self.idle_timeout.set(idle_timeout);
     }
 
-    /// Takes the newest idle connection to `backend` that can carry a request.
-    pub(crate) async fn take(&self, backend: SocketAddr, now: Instant) -> Option<BackendConnection<B>> {
+    /// Takes the newest idle connection of `key` that can carry a request.
+    pub(crate) async fn take(&self, key: &PoolKey, now: Instant) -> Option<BackendConnection<B>> {
         loop {
-            let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
+            let newest = self.idle.borrow_mut().get_mut(key).and_then(Vec::pop)?;
             let IdleConnection { mut connection, until } = newest;
             if now > until || connection.sender.is_closed() {
                 continue;
@@ -87,7 +97,7 @@ where
     /// announced to keep it.
     pub(crate) fn put(
         &self,
-        backend: SocketAddr,
+        key: PoolKey,
         connection: BackendConnection<B>,
         now: Instant,
         keep_alive: Option<Duration>,
@@ -98,7 +108,7 @@ where
             return;
         };
         let mut idle = self.idle.borrow_mut();
-        let of_backend = idle.entry(backend).or_default();
+        let of_backend = idle.entry(key).or_default();
         if of_backend.len() < POOL_PER_BACKEND {
             of_backend.push(IdleConnection { connection, until });
         }

@@ -8,11 +8,15 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use webgateway_proto::model::options::ProxyProtocol;
 use webgateway_proto::model::{Backend, Probe};
 
-use super::dial::{DialError, Dialer};
+use super::dial::{DialError, Dialer, OwnListeners};
 use super::stream::BackendStream;
+use crate::config::Live;
+use crate::proxy_protocol::local_header;
 
 /// The maximum size of a response head, in bytes; the default limit of the traffic is the same.
 const MAX_HEAD: usize = 64 * 1024;
@@ -37,16 +41,45 @@ pub(crate) enum ProbeError {
     InvalidResponse(String),
 }
 
-/// Probes a backend within `limit`. `host` is the Host field of a GET request.
+/// The dialer of probes, whose timeout follows reloads.
+#[derive(Debug, Clone)]
+pub(crate) struct ProbeDialer {
+    dialer: Dialer,
+    live: watch::Receiver<Live>,
+}
+
+impl ProbeDialer {
+    /// Creates the dialer from one for the traffic.
+    #[must_use]
+    pub(crate) fn new(dialer: Dialer, live: watch::Receiver<Live>) -> Self {
+        Self { dialer, live }
+    }
+
+    /// Returns the gateway's own listeners.
+    #[must_use]
+    pub(crate) fn own_listeners(&self) -> &OwnListeners {
+        &self.dialer.own_listeners
+    }
+
+    /// Returns a dialer with the current timeout.
+    #[must_use]
+    pub(crate) fn current(&self) -> Dialer {
+        Dialer { ack_timeout: self.live.borrow().limits.ack_timeout, ..self.dialer.clone() }
+    }
+}
+
+/// Probes a backend within `limit`. `host` is the Host field of a GET request. The connection begins with the PROXY
+/// protocol header of a connection without a client.
 pub(crate) async fn probe(
     backend: Backend,
     kind: &Probe,
     host: &str,
     limit: Duration,
-    dialer: &Dialer,
+    dialer: &ProbeDialer,
+    protocol: ProxyProtocol,
 ) -> Result<(), ProbeError> {
     let until = Instant::now() + limit;
-    let stream = dialer.dial(backend.address(), limit).await?;
+    let stream = dialer.current().dial(backend.address(), local_header(protocol), limit).await?;
     let Probe::Http(path) = kind else { return Ok(()) };
     match timeout_at(until, get(stream, path, host)).await {
         Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),

@@ -8,8 +8,7 @@ use tokio::task::JoinSet;
 use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertificate};
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
-use super::dial::Dialer;
-use super::probe::probe;
+use super::probe::{ProbeDialer, probe};
 use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
@@ -25,7 +24,7 @@ pub(crate) struct BackendView {
     /// The unhealthy backends.
     pub unhealthy: Arc<ArcSwap<UnhealthySet>>,
     /// The dialer of the probes.
-    pub dialer: Dialer,
+    pub dialer: ProbeDialer,
 }
 
 impl BackendView {
@@ -66,13 +65,15 @@ impl BackendView {
     }
 
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
-        let check = route.destination.options.health.as_ref();
-        let kind = check.map_or(&Probe::Tcp, |check| check.probe());
-        let down = match probe(backend, kind, route.host.as_str(), PROBE_TIMEOUT, &self.dialer).await {
+        let options = &route.destination.options;
+        let kind = options.health.as_ref().map_or(&Probe::Tcp, |check| check.probe());
+        let (dialer, protocol) = (&self.dialer, options.proxy_protocol);
+        let host = route.host.as_str();
+        let down = match probe(backend, kind, host, PROBE_TIMEOUT, dialer, protocol).await {
             Err(error) => Some(error.to_string()),
             Ok(()) => {
                 let unhealthy = self.unhealthy.load();
-                unhealthy.reason(backend, check).map(|reason| {
+                unhealthy.reason(backend, route).map(|reason| {
                     format!("it answers again, and will be used again soon; it was unhealthy: {reason}")
                 })
             }

@@ -11,6 +11,7 @@ use webgateway_proto::feed::FeedRoute;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
+use crate::proxy_protocol::Origin;
 use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 
@@ -22,6 +23,8 @@ pub(crate) struct Passthrough {
     pub hello: Vec<u8>,
     /// The route.
     pub route: Arc<FeedRoute>,
+    /// The origin of the connection.
+    pub origin: Box<Origin>,
     /// The membership of the connection in the route.
     pub membership: Membership,
     /// The permit of the connection.
@@ -30,21 +33,28 @@ pub(crate) struct Passthrough {
 
 /// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
-    let Passthrough { client, hello, route, membership, open: _open } = passthrough;
+    let Passthrough { client, hello, route, origin, membership, open: _open } = passthrough;
+    let header = origin.header(route.destination.options.proxy_protocol);
     worker.metrics.tunnels.inc();
     tokio::select! {
-        () = pass(worker, client, hello, &route) => {}
+        () = pass(worker, client, hello, &header, &route) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
 
-async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
+async fn pass(
+    worker: &WorkerContext,
+    mut client: TcpStream,
+    hello: Vec<u8>,
+    header: &[u8],
+    route: &FeedRoute,
+) {
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "passthrough loop detected");
         worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
-    let mut backend = match worker.connector.connect(route).await {
+    let mut backend = match worker.connector.connect(route, header).await {
         Ok(backend) => backend,
         Err(error) => {
             debug!(host = %route.host, %error, "passthrough backend unreachable");

@@ -1,7 +1,6 @@
 //! Bodies of proxied messages, streamed frame by frame.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
 use super::incoming::RequestStream;
-use crate::backend::pool::{BackendConnection, Pool};
+use crate::backend::pool::{BackendConnection, Pool, PoolKey};
 use crate::backend::stream::StreamControl;
 use crate::trailers::TrailerSlot;
 
@@ -114,8 +113,8 @@ pub(crate) enum TrailerOutput {
 pub(crate) struct Lease {
     /// The pool that the connection returns to.
     pub pool: Rc<Pool<RequestBody>>,
-    /// The address of the backend.
-    pub backend: SocketAddr,
+    /// The key of the connection in the pool.
+    pub key: PoolKey,
     /// The connection.
     pub connection: BackendConnection<RequestBody>,
     /// The time that the backend announces to keep the connection while it is idle.
@@ -187,11 +186,11 @@ impl BackendBody {
     fn release(&mut self) {
         self.control.set_in_flight(false);
         // After a response that came before the end of the request, the connection cannot carry another request.
-        if let Some(Lease { pool, backend, connection, keep_alive, is_reusable }) = self.lease.take()
+        if let Some(Lease { pool, key, connection, keep_alive, is_reusable }) = self.lease.take()
             && is_reusable
             && self.exchange.is_request_read()
         {
-            pool.put(backend, connection, self.exchange.last_progress(), keep_alive);
+            pool.put(key, connection, self.exchange.last_progress(), keep_alive);
         }
     }
 

@@ -1,7 +1,6 @@
 //! Forwarding of a request to a backend of its route, with retries where they are safe.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -19,8 +18,8 @@ use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
 use crate::backend::dial::DialError;
-use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
-use crate::context::WorkerContext;
+use crate::backend::pool::{BackendConnection, PoolKey, handshake, keep_alive_timeout};
+use crate::context::{ConnectionContext, WorkerContext};
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
@@ -48,11 +47,12 @@ enum SendError {
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
-    worker: &Rc<WorkerContext>,
+    ConnectionContext { worker, origin, .. }: &ConnectionContext,
     route: &FeedRoute,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
+    let header = origin.header(route.destination.options.proxy_protocol);
     // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
     for (attempt, backend) in worker.connector.candidates(route).enumerate() {
@@ -64,7 +64,8 @@ pub(crate) async fn forward(
         {
             request.headers_mut().insert(HOST, own);
         }
-        match send(worker, backend, request, exchange).await {
+        let key = PoolKey { backend: backend.address(), header: header.clone() };
+        match send(worker, backend, key, request, exchange).await {
             Ok(response) => {
                 worker.connector.record_response(backend);
                 return Ok(response);
@@ -99,13 +100,14 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
 async fn send(
     worker: &Rc<WorkerContext>,
     backend: Backend,
+    key: PoolKey,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, SendError> {
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
-            false => worker.pool.take(backend.address(), worker.clock.now()).await,
+            false => worker.pool.take(&key, worker.clock.now()).await,
             true => None,
         };
         // The backend may close an idle connection at the moment the request is sent.
@@ -113,12 +115,12 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, backend)).await {
+            None => match Box::pin(connect(worker, backend, &key.header)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (send_on(worker, backend.address(), connection, request, exchange).await, copy) {
+        request = match (send_on(worker, key.clone(), connection, request, exchange).await, copy) {
             (Err(SendError::Unsent(unsent, _)), _) if !is_new => unsent,
             (Err(SendError::Sent(ProxyError::ConnectionClosed)), Some(copy)) => {
                 is_repeated = true;
@@ -129,12 +131,13 @@ async fn send(
     }
 }
 
-/// Opens a new connection to a backend.
+/// Opens a new connection to a backend, which begins with `header`.
 async fn connect(
     worker: &WorkerContext,
     backend: Backend,
+    header: &[u8],
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
-    let stream = worker.connector.dial(backend).await?;
+    let stream = worker.connector.dial(backend, header).await?;
     let connection = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
     connection.map_err(|error| ProxyError::from(&error))
 }
@@ -142,7 +145,7 @@ async fn connect(
 /// Sends a request on one connection and waits for the response head.
 async fn send_on(
     worker: &Rc<WorkerContext>,
-    backend: SocketAddr,
+    key: PoolKey,
     mut connection: BackendConnection<RequestBody>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -161,11 +164,11 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, backend, connection, keep_alive, is_reusable };
+            let lease = Lease { pool, key, connection, keep_alive, is_reusable };
             Ok(BackendResponse { response, lease, rules })
         }
         Some(Err(error)) => {
-            debug!(%backend, error = %error.error(), "no response from backend");
+            debug!(backend = %key.backend, error = %error.error(), "no response from backend");
             Err(send_error(error, &connection.heads))
         }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),

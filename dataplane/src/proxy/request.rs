@@ -50,7 +50,8 @@ pub(crate) async fn proxy_request(
     let output = trailer_output(&request, connection);
     let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
     headers::to_backend(request.headers_mut(), forwarded);
-    let mut forwarding = std::pin::pin!(forward(worker, route, outgoing(request, exchange, rules), exchange));
+    let mut forwarding =
+        std::pin::pin!(forward(connection, route, outgoing(request, exchange, rules), exchange));
     let response = match exchange.membership() {
         None => forwarding.await,
         Some(own) => tokio::select! {
@@ -64,7 +65,7 @@ pub(crate) async fn proxy_request(
         let upgraded = upgrade_connection(connection, exchange, response, client);
         lease.connection.control.set_in_flight(upgraded.is_err());
         if let Err(error) = &upgraded {
-            worker.refused_responses.report(lease.backend, error);
+            worker.refused_responses.report(lease.key.backend, error);
         }
         return upgraded;
     }

@@ -7,6 +7,7 @@
 mod declare;
 mod networks;
 mod patch;
+mod proxy_protocol;
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -16,6 +17,7 @@ use thiserror::Error;
 use self::declare::options;
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
+pub use self::proxy_protocol::ProxyProtocol;
 use super::words::{Describe, words};
 use super::{HealthCheck, Mode, Probe};
 
@@ -32,6 +34,11 @@ options! {
     /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
+    /// The PROXY protocol header (HAProxy's `proxy-protocol.txt`) that every connection to a backend begins with: it
+    /// names the client's address and port, and the address that the client connected to. Version 2 also names the
+    /// server name of the handshake. Health checks announce no client (`LOCAL`, `UNKNOWN`). Backends must expect it.
+    #[serde(default, skip_serializing_if = "ProxyProtocol::is_off")]
+    proxy_protocol: ProxyProtocol = ProxyProtocol::V2;
     /// The networks of clients that may use the route. If empty, all clients may.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     allow: Networks = Networks::sample(&["203.0.113.0/24", "2001:db8::/32"]);

@@ -22,6 +22,7 @@ mod harness;
 mod health;
 mod http_challenges;
 mod http_port;
+mod inbound_proxy_protocol;
 mod interop;
 mod keep_alive;
 mod key_files;
@@ -30,6 +31,7 @@ mod logs;
 mod loops;
 mod make_dev;
 mod misdirected;
+mod network_limits;
 mod openrpc_conformance;
 mod operators;
 mod outages;
@@ -44,6 +46,7 @@ mod responses;
 mod restored_backup;
 mod route_access;
 mod route_changes;
+mod route_proxy_protocol;
 mod route_removal;
 mod setup;
 mod shared_state;
@@ -93,6 +96,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_clients::scenarios(),
         slow_api_clients::scenarios(),
         route_access::scenarios(),
+        route_proxy_protocol::scenarios(),
+        inbound_proxy_protocol::scenarios(),
+        network_limits::scenarios(),
         route_changes::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),

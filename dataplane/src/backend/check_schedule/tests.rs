@@ -31,7 +31,6 @@ fn bad() -> Result<(), String> {
 fn a_backend_is_unhealthy_after_fall_failures_and_healthy_after_rise_successes() {
     let (mut list, mut now) = (CheckSchedule::default(), Instant::now());
     let app = route(1, &["[400::1]:80"], Some("/up"));
-    let check = app.destination.options.health.as_ref();
     list.add_route(&app, now, || 0.5);
     assert_eq!(list.next_due(), Some(now + Duration::from_secs(5)));
     assert_eq!(list.pop_due(now), None, "not yet");
@@ -43,7 +42,7 @@ fn a_backend_is_unhealthy_after_fall_failures_and_healthy_after_rise_successes()
         let transition = list.record_outcome(&due, if good { Ok(()) } else { bad() }, now, 0.5);
         (
             transition.map(|transition| transition.reason.is_some()),
-            list.unhealthy().contains(due.target.backend, check),
+            list.unhealthy().contains(due.target.backend, Some(&app)),
         )
     };
     assert_eq!([outcome(false), outcome(false), outcome(true)], [(None, false); 3]);
