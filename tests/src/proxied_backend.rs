@@ -27,7 +27,7 @@ pub struct ProxiedBackend {
     _server: JoinSet<()>,
 }
 
-/// What each connection began with, or the reason why it was not a header.
+/// The header of each connection, or the reason why it began with none.
 type Headers = Arc<Mutex<Vec<Result<ReceivedHeader, String>>>>;
 
 impl ProxiedBackend {

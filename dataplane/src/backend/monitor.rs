@@ -137,7 +137,7 @@ impl Monitor {
                 }
             };
             let host = due.host.as_ref().map_or("", Host::as_str);
-            let outcome = probe(backend, kind, host, limit, &dialer, protocol).await;
+            let outcome = probe(backend, kind, host, limit, &dialer.announcing(protocol)).await;
             let outcome = outcome.map_err(|error| error.to_string());
             (due, outcome)
         });

@@ -46,13 +46,21 @@ pub(crate) enum ProbeError {
 pub(crate) struct ProbeDialer {
     dialer: Dialer,
     live: watch::Receiver<Live>,
+    /// The PROXY protocol header that connections begin with, or nothing.
+    header: &'static [u8],
 }
 
 impl ProbeDialer {
     /// Creates the dialer from one for the traffic.
     #[must_use]
     pub(crate) fn new(dialer: Dialer, live: watch::Receiver<Live>) -> Self {
-        Self { dialer, live }
+        Self { dialer, live, header: &[] }
+    }
+
+    /// Returns the dialer for backends that expect a header of this protocol.
+    #[must_use]
+    pub(crate) fn announcing(&self, protocol: ProxyProtocol) -> Self {
+        Self { header: local_header(protocol), ..self.clone() }
     }
 
     /// Returns the gateway's own listeners.
@@ -68,18 +76,16 @@ impl ProbeDialer {
     }
 }
 
-/// Probes a backend within `limit`. `host` is the Host field of a GET request. The connection begins with the PROXY
-/// protocol header of a connection without a client.
+/// Probes a backend within `limit`. `host` is the Host field of a GET request.
 pub(crate) async fn probe(
     backend: Backend,
     kind: &Probe,
     host: &str,
     limit: Duration,
     dialer: &ProbeDialer,
-    protocol: ProxyProtocol,
 ) -> Result<(), ProbeError> {
     let until = Instant::now() + limit;
-    let stream = dialer.current().dial(backend.address(), local_header(protocol), limit).await?;
+    let stream = dialer.current().dial(backend.address(), dialer.header, limit).await?;
     let Probe::Http(path) = kind else { return Ok(()) };
     match timeout_at(until, get(stream, path, host)).await {
         Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),

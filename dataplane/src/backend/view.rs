@@ -67,9 +67,9 @@ impl BackendView {
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
         let options = &route.destination.options;
         let kind = options.health.as_ref().map_or(&Probe::Tcp, |check| check.probe());
-        let (dialer, protocol) = (&self.dialer, options.proxy_protocol);
+        let dialer = &self.dialer.announcing(options.proxy_protocol);
         let host = route.host.as_str();
-        let down = match probe(backend, kind, host, PROBE_TIMEOUT, dialer, protocol).await {
+        let down = match probe(backend, kind, host, PROBE_TIMEOUT, dialer).await {
             Err(error) => Some(error.to_string()),
             Ok(()) => {
                 let unhealthy = self.unhealthy.load();

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{Endpoints, LOCAL, MAX_BINARY, MAX_LINE, PROXY, SIGNATURE, TCP4, TCP6};
+use super::endpoints::Endpoints;
+use super::{LOCAL, MAX_BINARY, MAX_LINE, PROXY, SIGNATURE, TCP4, TCP6};
 
 /// The first bytes of a header of version 1.
 const LINE_START: &[u8] = b"PROXY ";

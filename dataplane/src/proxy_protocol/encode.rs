@@ -2,7 +2,8 @@
 
 use webgateway_proto::model::options::ProxyProtocol;
 
-use super::{EndpointPair, Endpoints, LOCAL, PROXY, SIGNATURE, TCP4, TCP6};
+use super::endpoints::{EndpointPair, Endpoints};
+use super::{LOCAL, PROXY, SIGNATURE, TCP4, TCP6};
 
 /// The type of the extension with the server name, `PP2_TYPE_AUTHORITY`.
 const AUTHORITY: u8 = 0x02;
@@ -24,7 +25,7 @@ pub(crate) const fn local_header(protocol: ProxyProtocol) -> &'static [u8] {
 
 /// Returns a header of version 1, at most 107 bytes.
 pub(super) fn line(endpoints: &Endpoints) -> Vec<u8> {
-    let (from, to) = (endpoints.source.port(), endpoints.destination.port());
+    let (from, to) = (endpoints.source().port(), endpoints.destination().port());
     match endpoints.same_family() {
         EndpointPair::V4(source, destination) => format!("PROXY TCP4 {source} {destination} {from} {to}\r\n"),
         EndpointPair::V6(source, destination) => format!("PROXY TCP6 {source} {destination} {from} {to}\r\n"),
@@ -45,8 +46,8 @@ pub(super) fn binary(endpoints: &Endpoints, server_name: &str) -> Vec<u8> {
             TCP6
         }
     };
-    content.extend(endpoints.source.port().to_be_bytes());
-    content.extend(endpoints.destination.port().to_be_bytes());
+    content.extend(endpoints.source().port().to_be_bytes());
+    content.extend(endpoints.destination().port().to_be_bytes());
     // A server name has at most 255 bytes, so its length fits; a longer one is left out.
     if let Ok(length @ 1..=255) = u16::try_from(server_name.len()) {
         content.push(AUTHORITY);

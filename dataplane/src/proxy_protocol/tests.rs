@@ -1,6 +1,7 @@
 //! Headers of both versions: valid, malformed and incomplete ones.
 
 use proptest::prelude::*;
+use webgateway_proto::model::options::ProxyProtocol;
 
 use super::*;
 
@@ -67,45 +68,47 @@ fn valid_headers_announce_the_client_or_the_sender() {
     }
 }
 
+/// Bytes that are text, and the error of each.
+const MALFORMED_LINES: &[(&str, HeaderError)] = &[
+    ("GET / HTTP/1.1\r\n\r\n", HeaderError::Missing),
+    ("\x16\x03\x01\x02\0\x01", HeaderError::Missing),
+    (" PROXY TCP4", HeaderError::Missing),
+    ("proxy TCP4", HeaderError::Missing),
+    ("PROXY\r\n", HeaderError::Missing),
+    ("PROXX", HeaderError::Missing),
+    ("\r\n\r\n\0\r\nQUIT\r", HeaderError::Missing),
+    ("PROXY \r\n", HeaderError::Line),
+    ("PROXY  TCP4 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4  192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2 \r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2 3\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 \r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1\t198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 65536\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 1 -2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 +1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.1 198.51.100.2 01 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.01 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 192.0.2.256 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP6 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP6 [2001:db8::1] 2001:db8::2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP6 fe80::1%lo fe80::2 1 2\r\n", HeaderError::Line),
+    ("PROXY TCP5 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY tcp4 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY UDP4 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
+    ("PROXY UNKNOWNS\r\n", HeaderError::Line),
+    ("PROXY UNKNOWN\n", HeaderError::Line),
+];
+
 #[test]
 fn malformed_headers_are_refused_at_the_first_wrong_byte() {
-    let mut table: Vec<(Vec<u8>, HeaderError)> = [
-        ("GET / HTTP/1.1\r\n\r\n", HeaderError::Missing),
-        ("\x16\x03\x01\x02\0\x01", HeaderError::Missing),
-        (" PROXY TCP4", HeaderError::Missing),
-        ("proxy TCP4", HeaderError::Missing),
-        ("PROXY\r\n", HeaderError::Missing),
-        ("PROXX", HeaderError::Missing),
-        ("\r\n\r\n\0\r\nQUIT\r", HeaderError::Missing),
-        ("PROXY \r\n", HeaderError::Line),
-        ("PROXY  TCP4 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4  192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2 \r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2 3\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 \r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1\t198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 65536\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 1 -2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 +1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.1 198.51.100.2 01 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.01 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 192.0.2.256 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP6 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP6 [2001:db8::1] 2001:db8::2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP6 fe80::1%lo fe80::2 1 2\r\n", HeaderError::Line),
-        ("PROXY TCP5 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY tcp4 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY UDP4 192.0.2.1 198.51.100.2 1 2\r\n", HeaderError::Line),
-        ("PROXY UNKNOWNS\r\n", HeaderError::Line),
-        ("PROXY UNKNOWN\n", HeaderError::Line),
-    ]
-    .map(|(text, error)| (text.as_bytes().to_vec(), error))
-    .into();
+    let lines = MALFORMED_LINES.iter().map(|(text, error)| (text.as_bytes().to_vec(), *error));
+    let mut table: Vec<_> = lines.collect();
     table.extend([
         (b"PROXY TCP4 \xff 198.51.100.2 1 2\r\n".to_vec(), HeaderError::Line),
         ([b"PROXY UNKNOWN ", &[b'f'; MAX_LINE][..]].concat(), HeaderError::TooLarge),

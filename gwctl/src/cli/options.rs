@@ -3,17 +3,19 @@
 mod access;
 mod error;
 mod proxy_protocol;
+mod words;
 
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use webgateway_proto::model::options::HostHeader;
 use webgateway_proto::model::{
-    Balance, HealthCheck, InvalidHealthCheckError, Patch, RouteOptions, RouteOptionsPatch, Words,
+    Balance, HealthCheck, InvalidHealthCheckError, Patch, RouteOptions, RouteOptionsPatch,
 };
 
 pub(crate) use self::error::OptionError;
+use self::words::enum_parser;
 
 /// The heading above these flags in the help.
 pub(crate) const HEADING: &str = "Route options";
@@ -98,10 +100,4 @@ impl ResetFlags {
         }
         patch
     }
-}
-
-/// Returns the parser for an option whose values are words.
-fn enum_parser<T: Words + Send + Sync>() -> impl TypedValueParser<Value = T> {
-    let word = |word: &T| PossibleValue::new(word.as_str()).help(word.meaning().trim_end_matches('.'));
-    PossibleValuesParser::new(T::ALL.iter().map(word)).try_map(|text| T::parse(&text))
 }

@@ -40,6 +40,7 @@ mod owners;
 mod paced_downloads;
 mod passthrough;
 mod protocol_mismatch;
+mod proxy_protocol_peers;
 mod reload;
 mod remote_nodes;
 mod responses;
@@ -98,6 +99,7 @@ fn traffic() -> Vec<Vec<Trial>> {
         route_access::scenarios(),
         route_proxy_protocol::scenarios(),
         inbound_proxy_protocol::scenarios(),
+        proxy_protocol_peers::scenarios(),
         network_limits::scenarios(),
         route_changes::scenarios(),
         shutdown::scenarios(),

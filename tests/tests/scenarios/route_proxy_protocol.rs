@@ -7,10 +7,9 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::net::TcpStream;
 use webgateway_tests::backend::Backend;
-use webgateway_tests::client::{Client, Connection, TlsStream};
+use webgateway_tests::client::{Connection, TlsStream};
 use webgateway_tests::gateway::HTTPS;
 use webgateway_tests::netns::overlay;
-use webgateway_tests::process::{Process, installed};
 use webgateway_tests::proxied_backend::ProxiedBackend;
 use webgateway_tests::proxy_header::ReceivedHeader;
 use webgateway_tests::sandbox::Sandbox;
@@ -26,7 +25,6 @@ scenarios![
     clients_never_share_a_connection_that_names_one_of_them,
     the_option_can_be_changed_while_clients_are_connected,
     health_checks_name_no_client,
-    nginx_and_haproxy_accept_the_header,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -34,10 +32,10 @@ const PASS: &str = "pass.example.org";
 const SOON: Duration = Duration::from_secs(10);
 const IPV4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTPS);
 const IPV6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), HTTPS);
-const VERSIONS: [(&str, u8); 2] = [("v1", 1), ("v2", 2)];
+pub(crate) const VERSIONS: [(&str, u8); 2] = [("v1", 1), ("v2", 2)];
 
 /// The address of the gateway that a client connects to, and the client's own.
-fn clients() -> [(SocketAddr, IpAddr); 4] {
+pub(crate) fn clients() -> [(SocketAddr, IpAddr); 4] {
     [
         (IPV4, [127, 0, 0, 1].into()),
         (IPV4, [127, 1, 2, 3].into()),
@@ -46,7 +44,7 @@ fn clients() -> [(SocketAddr, IpAddr); 4] {
     ]
 }
 
-fn local(stream: &TlsStream<TcpStream>) -> Result<SocketAddr> {
+pub(crate) fn local(stream: &TlsStream<TcpStream>) -> Result<SocketAddr> {
     Ok(stream.get_ref().0.local_addr()?)
 }
 
@@ -184,68 +182,5 @@ async fn health_checks_name_no_client(sandbox: &Sandbox) -> Result<()> {
     }
     let metrics = setup.gateway.metrics().await?;
     ensure!(metrics.contains("webgateway_backends_down 0"), "{metrics}");
-    Ok(())
-}
-
-/// The nginx of Debian, which shows what it read from the header.
-const NGINX: &str = "daemon off; error_log stderr; pid nginx.pid;
-events { worker_connections 64; }
-http {
-    access_log off;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fcgi; uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {
-        listen [400::1]:8080 proxy_protocol;
-        location / {
-            return 200 \"$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr \
-$proxy_protocol_server_port\";
-        }
-    }
-}
-";
-const HAPROXY: &str = "defaults
-    mode http
-    timeout client 10s
-    timeout server 10s
-    timeout connect 10s
-frontend shows_the_header
-    bind [400::2]:8080 accept-proxy
-    http-request return status 200 content-type text/plain lf-string \"%[src] %[src_port] %[dst] %[dst_port]\"
-";
-
-async fn nginx_and_haproxy_accept_the_header(sandbox: &Sandbox) -> Result<()> {
-    let dir = sandbox.dir().to_string_lossy().into_owned();
-    let nginx = sandbox.write("nginx.conf", NGINX)?.to_string_lossy().into_owned();
-    let haproxy = sandbox.write("haproxy.cfg", HAPROXY)?.to_string_lossy().into_owned();
-    let servers: [(&str, &[&str], u16); 2] =
-        [("nginx", &["-e", "stderr", "-p", &dir, "-c", &nginx], 1), ("haproxy", &["-db", "-f", &haproxy], 2)];
-    for (server, args, number) in servers {
-        if installed(server).is_none() {
-            println!("{server} is left out: it is not installed");
-            continue;
-        }
-        let mut process = Process::start_with(server, args, &[], &sandbox.path(&format!("{server}.log")))?;
-        for (word, _) in VERSIONS {
-            let setup = StandaloneSetup::start(sandbox, |file| {
-                file.add_terminated(HOST, &[overlay(number, 8080)]);
-                file.set_option(HOST, "proxy_protocol", json!(word));
-                file.set_health_check(HOST, json!({"path": "/", "interval": 1}));
-            })
-            .await?;
-            eventually(&format!("{server} answers"), SOON, async || {
-                process.ensure_running()?;
-                setup.client()?.get(HOST, "/").await?.expect(200)
-            })
-            .await?;
-            for (gateway, source) in clients() {
-                let stream = setup.client()?.at(gateway).from(source).tls(HOST).await?;
-                let own = local(&stream)?;
-                let reply =
-                    Connection::over(stream, false, "https").await?.get(HOST, "/").await?.expect(200)?;
-                let told = format!("{} {} {} {}", own.ip(), own.port(), gateway.ip(), gateway.port());
-                ensure!(reply.text() == told, "{server}, {word}: {} for {told}", reply.text());
-            }
-        }
-    }
     Ok(())
 }

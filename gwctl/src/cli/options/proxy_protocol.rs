@@ -4,7 +4,7 @@ use clap::Args;
 use webgateway_proto::model::RouteOptionsPatch;
 use webgateway_proto::model::options::ProxyProtocol;
 
-use super::enum_parser;
+use super::words::enum_parser;
 
 /// The flag of `proxy_protocol`.
 #[derive(Debug, Args)]
