@@ -44,7 +44,7 @@ use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
 use crate::feed::server::{FeedService, RemoteAccess, Timeouts};
 use crate::handlers::{api_calls, dns_messages};
-use crate::keys::KeyStore;
+use crate::keys::{self, KeyStore, SetupError};
 use crate::live::{LiveParts, SharedPreflightChecker};
 use crate::metrics::Metrics;
 use crate::pki::authority::NodeAuthority;
@@ -85,10 +85,15 @@ impl Application for App {
     type Settings = config::Settings;
     type Config = Config;
     type ConfigError = ConfigError;
+    type Problem = SetupError;
     type Error = AppError;
 
     fn configure(settings: config::Settings) -> Result<Config, ConfigError> {
         settings.resolve()
+    }
+
+    fn problems(config: &Config) -> Vec<SetupError> {
+        keys::problems(config)
     }
 
     fn log_level(config: &Config) -> &str {

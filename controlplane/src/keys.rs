@@ -3,6 +3,7 @@
 mod directory;
 mod error;
 mod http;
+mod problems;
 
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use webgateway_proto::model::KeyId;
 use self::directory::Directory;
 pub(crate) use self::error::{KeyServerError, UnusableKeyError};
 pub(crate) use self::http::KeyServer;
+pub(crate) use self::problems::{SetupError, problems};
 use crate::clock::Clock;
 use crate::config::KeySource;
 

@@ -16,8 +16,8 @@ use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, BindError, InheritedSockets, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog,
-    max_clients, notify, signals, watch_reload,
+    Application, BindError, FileCheckError, InheritedSockets, ProcessMetrics, Readiness, Stop, TaskError,
+    Tasks, Watchdog, max_clients, notify, signals, watch_reload,
 };
 
 use crate::backend::connector::Observation;
@@ -41,6 +41,7 @@ use crate::identity::{IdentityStore, StateDirError};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::network_limits::NetworkLimits;
+use crate::problems::problems;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -105,10 +106,15 @@ impl Application for App {
     type Settings = Settings;
     type Config = Config;
     type ConfigError = ConfigError;
+    type Problem = FileCheckError;
     type Error = AppError;
 
     fn configure(settings: Settings) -> Result<Config, ConfigError> {
         settings.resolve()
+    }
+
+    fn problems(config: &Config) -> Vec<FileCheckError> {
+        problems(config)
     }
 
     fn log_level(config: &Config) -> &str {

@@ -91,6 +91,7 @@ impl WorkerContext {
     #[must_use]
     fn with_settings(&self, Live { access_log, limits, trusted_balancers }: Live) -> Self {
         self.pool.set_idle_timeout(limits.backend_idle);
+        self.backlog.set_limit(limits.backlog_bytes);
         Self {
             snapshot: Arc::clone(&self.snapshot),
             tasks: self.tasks.clone(),

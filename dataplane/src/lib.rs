@@ -19,6 +19,7 @@ mod join;
 mod metrics;
 mod network_limits;
 mod policy;
+mod problems;
 mod proxy;
 mod proxy_protocol;
 mod ready;

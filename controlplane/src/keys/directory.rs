@@ -38,7 +38,8 @@ impl Directory {
         read.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Interrupted).into()))
     }
 
-    fn read(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
+    /// Returns the public keys of a key id as [`Directory::find`] does, on this thread.
+    pub(super) fn read(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let path = self.directory.join(id.as_str());
         // Checked before it is opened, because opening a pipe blocks.
         match path.metadata() {

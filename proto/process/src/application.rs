@@ -30,11 +30,16 @@ pub trait Application: Sized {
     type Config;
     /// The error of settings that are not a valid configuration.
     type ConfigError: Error + 'static;
+    /// A lack of the machine that keeps the process from running.
+    type Problem: Error + 'static;
     /// The error of starting or running the process.
     type Error: Error + 'static;
 
     /// Converts the settings to a configuration, or returns an error if they are invalid.
     fn configure(settings: Self::Settings) -> Result<Self::Config, Self::ConfigError>;
+
+    /// Returns what the process could not run with on this machine, such as missing directories. Changes nothing.
+    fn problems(config: &Self::Config) -> Vec<Self::Problem>;
 
     /// Returns the log level, or filter directives of `tracing`.
     fn log_level(config: &Self::Config) -> &str;
@@ -81,6 +86,9 @@ enum RunError<E: Error + 'static> {
     /// The runtime cannot be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[from] io::Error),
+    /// The check has found problems, which are printed.
+    #[error("the configuration is valid, but the process could not run with it on this machine")]
+    NotReady,
     /// The application could not start, or failed while it was running.
     #[error(transparent)]
     Application(E),
@@ -88,7 +96,7 @@ enum RunError<E: Error + 'static> {
 
 /// The action that the command line requests.
 enum Action<C> {
-    Check,
+    Check(C),
     Act(C, String),
     Run(C, InheritedSockets),
 }
@@ -113,10 +121,7 @@ fn read<A: Application>() -> Result<Action<A::Config>, ConfigureError<A::ConfigE
     let config = A::configure(invocation.settings).map_err(ConfigureError::Config)?;
     log::init(A::log_level(&config))?;
     Ok(match (invocation.check, invocation.verb) {
-        (true, _) => {
-            print("the configuration is valid");
-            Action::Check
-        }
+        (true, _) => Action::Check(config),
         (false, Some(argument)) => Action::Act(config, argument),
         (false, None) => Action::Run(config, InheritedSockets::take(A::SOCKETS)?),
     })
@@ -124,7 +129,7 @@ fn read<A: Application>() -> Result<Action<A::Config>, ConfigureError<A::ConfigE
 
 fn execute<A: Application>(action: Action<A::Config>) -> Result<(), RunError<A::Error>> {
     match action {
-        Action::Check => Ok(()),
+        Action::Check(config) => check::<A>(&config),
         Action::Act(config, argument) => {
             let text = runtime::<A>()?.block_on(A::act(config, argument)).map_err(RunError::Application)?;
             print(&text);
@@ -136,6 +141,19 @@ fn execute<A: Application>(action: Action<A::Config>) -> Result<(), RunError<A::
             runtime::<A>()?.block_on(run).map_err(RunError::Application)
         }
     }
+}
+
+/// Prints whether the process could run with a valid configuration.
+fn check<A: Application>(config: &A::Config) -> Result<(), RunError<A::Error>> {
+    let problems = A::problems(config);
+    if problems.is_empty() {
+        print("the configuration is valid");
+        return Ok(());
+    }
+    for problem in &problems {
+        log::last_line(&format!("{}: {problem}", A::PROGRAM.name));
+    }
+    Err(RunError::NotReady)
 }
 
 fn runtime<A: Application>() -> io::Result<Runtime> {

@@ -8,6 +8,7 @@ mod bind;
 pub mod client_io;
 mod descriptors;
 mod expiring_body;
+mod file_checks;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod inherited;
@@ -34,6 +35,7 @@ pub use application::{Application, run};
 pub use bind::BindError;
 pub use descriptors::max_clients;
 pub use expiring_body::{BodyExpiredError, ExpiringBody};
+pub use file_checks::{FileCheck, FileCheckError};
 pub use governor::Quota;
 pub use inherited::{InheritedError, InheritedSockets, at_most_one};
 pub use local::LocalTasks;
