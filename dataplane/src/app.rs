@@ -24,6 +24,7 @@ use crate::backend::connector::Observation;
 use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
 use crate::backend::probe::ProbeDialer;
+use crate::backend::tls::BackendTlsConfigs;
 use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
@@ -151,7 +152,8 @@ impl Application for App {
         let mut watchdog = Watchdog::default();
         let drain = DrainState::new(readiness.clone());
         let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
-        let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
+        let ack_timeout = config.live.limits.ack_timeout;
+        let dialer = Dialer { own_listeners, ack_timeout, tls: BackendTlsConfigs::default() };
         let dialer = ProbeDialer::new(dialer, live.clone());
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
         let shared = SharedParts {

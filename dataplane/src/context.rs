@@ -23,7 +23,9 @@ use crate::http::exchange::Progress;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
 use crate::network_limits::NetworkLimits;
+use crate::passwords::Passwords;
 use crate::proxy_protocol::Origin;
+use crate::rate_limits::RateLimits;
 use crate::refusal_log::RefusalLog;
 use crate::snapshot::Snapshot;
 
@@ -48,6 +50,10 @@ pub(crate) struct WorkerContext {
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.
     pub controlplane: ControlplaneClient,
+    /// The counts of clients on routes with rate limits, shared by all workers.
+    pub rate_limits: Arc<RateLimits>,
+    /// The verification of passwords.
+    pub passwords: Rc<Passwords>,
     /// The log of refused responses, shared by all workers.
     pub refused_responses: RefusedResponseLog,
     /// The worker's counters.
@@ -102,6 +108,8 @@ impl WorkerContext {
             loop_detector: Rc::clone(&self.loop_detector),
             connections: Rc::clone(&self.connections),
             controlplane: self.controlplane.clone(),
+            rate_limits: Arc::clone(&self.rate_limits),
+            passwords: Rc::clone(&self.passwords),
             refused_responses: self.refused_responses.clone(),
             metrics: self.metrics.clone(),
             limits,

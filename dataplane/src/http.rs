@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;
+pub(crate) mod grpc;
 pub(crate) mod headers;
 pub(crate) mod incoming;
 pub(crate) mod refused_responses;

@@ -149,6 +149,8 @@ pub(crate) enum Refusal {
     NoCertificate,
     /// The passthrough route does not admit clients with this address.
     Denied,
+    /// The client's network has too many connections of the passthrough route.
+    RateLimited,
     /// The rest of the handshake failed.
     Handshake,
     /// The client did not speak HTTP.

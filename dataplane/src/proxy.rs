@@ -1,6 +1,7 @@
 //! The reverse proxy: HTTP requests of terminated connections, and ACME challenges of passthrough hosts at port 80.
 
 pub(crate) mod api;
+mod auth;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -25,6 +25,8 @@ use crate::http::backlog::WorkerBacklog;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::network_limits::NetworkLimits;
+use crate::passwords::{PasswordPool, Passwords};
+use crate::rate_limits::RateLimits;
 use crate::refusal_log::RefusalLog;
 use crate::snapshot::Snapshot;
 
@@ -118,11 +120,14 @@ pub(crate) fn start_workers(
     watchdog: &mut Watchdog,
 ) -> Result<(), ThreadError> {
     let logs = (RefusedResponseLog::default(), RefusalLog::default());
+    let rate_limits = Arc::new(RateLimits::default());
+    let passwords = PasswordPool::new(Arc::clone(&rate_limits));
     for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context_constructor(shared, logs.clone(), metrics);
+        let policies = (Arc::clone(&rate_limits), passwords.clone());
+        let context = context_constructor(shared, logs.clone(), policies, metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -134,6 +139,7 @@ pub(crate) fn start_workers(
 fn context_constructor(
     shared: &SharedParts,
     (refused_responses, refusal_log): (RefusedResponseLog, RefusalLog),
+    (rate_limits, passwords): (Arc<RateLimits>, PasswordPool),
     metrics: WorkerMetrics,
 ) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
@@ -157,6 +163,8 @@ fn context_constructor(
         loop_detector: Rc::default(),
         connections: Rc::new(Connections::default()),
         controlplane,
+        rate_limits,
+        passwords: Passwords::new(passwords),
         refused_responses,
         metrics,
         limits,

@@ -30,6 +30,8 @@ use crate::profiles::DEFAULT_NAME;
 pub(crate) enum Action {
     /// Generates a key pair.
     GenerateKey(KeyName),
+    /// Hashes a password.
+    HashPassword,
     /// Converts the configuration of webgateway's predecessor, a Caddy module.
     Import(Import),
     /// Prints a shell's completion script.
@@ -45,7 +47,7 @@ pub(crate) enum Action {
     /// Checks gateway and key, and saves them as a profile.
     Login { endpoint: Endpoint, credentials: Credentials, profile: String },
     /// Calls a method that requires a signature.
-    Signed { endpoint: Endpoint, credentials: Credentials, call: Call },
+    Signed { endpoint: Endpoint, credentials: Credentials, call: Box<Call> },
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
     pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, ArgError> {
         let call = match command {
             Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
+            Command::HashPassword => return Ok(Self::HashPassword),
             Command::Import(import) => return Ok(Self::Import(import)),
             Command::Completions(flags) => return Ok(Self::Completions(flags.shell)),
             Command::Man(flags) => return Ok(Self::Manual(flags.out)),
@@ -73,7 +76,7 @@ impl Action {
             Command::Admin(command) => admin::call(command)?,
         };
         let (endpoint, credentials) = endpoint_and_credentials(global)?;
-        Ok(Self::Signed { endpoint, credentials, call })
+        Ok(Self::Signed { endpoint, credentials, call: Box::new(call) })
     }
 }
 
@@ -84,7 +87,9 @@ fn endpoint_and_credentials(global: &Global) -> Result<(Endpoint, Credentials), 
 
 fn route_call(command: Routes) -> Result<Call, ArgError> {
     match command {
-        Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).with_wait(&create.wait)),
+        Routes::Create(create) => {
+            Ok(Call::Create(Box::new(routes::create(&create)?)).with_wait(&create.wait))
+        }
         Routes::List(flags) if flags.watch => Ok(Call::Watch(routes::filter(flags))),
         Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
         Routes::Get(route) => routes::selector(&route).map(Call::Get),

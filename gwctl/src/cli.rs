@@ -84,6 +84,8 @@ pub(crate) enum Command {
     /// Generate keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Hash a password for basic authentication: asks for it on the terminal, or reads a line from stdin
+    HashPassword,
     /// Check that the gateway accepts the key, and save URL, id and key file as a profile for later commands
     Login,
     /// Convert the caddy.json of webgateway's predecessor, a Caddy module, to webgateway's configuration files

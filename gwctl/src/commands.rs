@@ -44,6 +44,7 @@ pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), Co
 async fn run_action(action: Action, options: OutputOptions) -> Result<(), CommandError> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
+        Action::HashPassword => keys::hash_password(),
         Action::VerifyAudit { file, head } => audit::verify_file(&file, head.as_deref()),
         Action::Import(request) => import::run(&request),
         Action::Completions(shell) => shell::completions(shell),
@@ -58,7 +59,7 @@ async fn run_action(action: Action, options: OutputOptions) -> Result<(), Comman
         }
         Action::Signed { endpoint, credentials, call } => {
             let caller = credentials.id.clone();
-            let client = signed_client(endpoint, credentials, options)?;
+            let (client, call) = (signed_client(endpoint, credentials, options)?, *call);
             if let Call::Apply(flags) = &call {
                 return apply::apply(&client, &caller, flags, options.format).await;
             }
@@ -85,7 +86,7 @@ async fn run_call(
     options: OutputOptions,
 ) -> Result<Report, CommandError> {
     match call {
-        Call::Create(params) => routes::create(client, params).await,
+        Call::Create(params) => routes::create(client, *params).await,
         Call::List(params) => routes::list(client, caller, params, options.format).await,
         Call::Get(route) => routes::get(client, caller, &route).await,
         Call::Update(route, params) => routes::update(client, caller, &route, *params).await,

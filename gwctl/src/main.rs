@@ -12,6 +12,7 @@ mod import;
 mod manifest;
 mod mycelium;
 mod output;
+mod password;
 mod plan;
 mod printable;
 mod profiles;
@@ -83,6 +84,7 @@ fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
 fn uses_profile(command: &Command) -> bool {
     match command {
         Command::Keys(_)
+        | Command::HashPassword
         | Command::Import(_)
         | Command::Login
         | Command::Completions(_)

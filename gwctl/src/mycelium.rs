@@ -70,20 +70,27 @@ impl NodeInfo {
 
 /// Replaces every `self` among the backends of a command with this machine's overlay address.
 pub(crate) async fn resolve_self_backends(command: &mut Command) -> Result<(), AddressError> {
-    let (backends, api) = match command {
-        Command::Routes(Routes::Create(flags)) => (&mut flags.backend, &flags.mycelium.mycelium_api),
-        Command::Routes(Routes::Update(flags)) => (&mut flags.backend, &flags.mycelium.mycelium_api),
+    let (backends, options, api) = match command {
+        Command::Routes(Routes::Create(flags)) => {
+            (&mut flags.backend, &mut flags.options, &flags.mycelium.mycelium_api)
+        }
+        Command::Routes(Routes::Update(flags)) => {
+            (&mut flags.backend, &mut flags.options, &flags.mycelium.mycelium_api)
+        }
         _ => return Ok(()),
     };
-    if backends.iter().all(|backend| port_of_self(backend).is_none()) {
+    let is_self = |backend: &str| port_of_self(backend).is_some();
+    if !backends.iter().any(|backend| is_self(backend)) && !options.backends().any(is_self) {
         return Ok(());
     }
     let address = fetch_address(api.as_deref().unwrap_or(DEFAULT_API)).await?;
+    let resolve = |backend: &str| port_of_self(backend).map(|port| format!("[{address}]:{port}"));
     for backend in backends {
-        if let Some(port) = port_of_self(backend) {
-            *backend = format!("[{address}]:{port}");
+        if let Some(resolved) = resolve(backend) {
+            *backend = resolved;
         }
     }
+    options.replace_backends(resolve);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod gateway;
 mod keys;
 mod mycelium;
 mod network;
+mod passwords;
 mod profiles;
 mod program;
 mod requests;

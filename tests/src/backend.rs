@@ -1,5 +1,7 @@
 //! Backends: an HTTP server whose responses depend on the path, and raw TCP servers that misbehave.
 
+pub mod http2;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;

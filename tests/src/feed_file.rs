@@ -89,18 +89,18 @@ impl FeedFile {
         self
     }
 
-    /// Sets an option of this host's route, by its name in the API.
-    pub fn set_option(&mut self, host: &str, name: &str, value: Value) -> &mut Self {
-        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
-            route[name] = value.clone();
-        }
-        self
-    }
-
     /// Sets the health check of this host's route.
     pub fn set_health_check(&mut self, host: &str, check: Value) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["health"] = check.clone();
+        }
+        self
+    }
+
+    /// Sets an option of this host's route.
+    pub fn set_option(&mut self, host: &str, option: &str, value: Value) -> &mut Self {
+        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
+            route[option] = value.clone();
         }
         self
     }

@@ -3,6 +3,7 @@
 //! The dependency order of the modules is in `tests/layers/order.rs`.
 
 pub mod acme_proxy;
+pub mod auth_service;
 pub mod authority;
 pub mod backend;
 pub mod client;
@@ -15,6 +16,7 @@ pub mod feed_file;
 pub mod feed_node;
 pub mod feed_server;
 pub mod gateway;
+pub mod grpc;
 pub mod gwctl;
 pub mod link;
 pub mod load;

@@ -40,11 +40,11 @@ impl Sandbox {
         Ok(path)
     }
 
-    /// Fails if a log has a panic or a private key, which no scenario allows.
+    /// Fails if a log has a panic, a private key or a password hash, which no scenario allows.
     pub fn check_logs(&self) -> Result<()> {
         for path in logs_in(self.dir.path()) {
             let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-            for word in ["panicked at", "PRIVATE KEY"] {
+            for word in ["panicked at", "PRIVATE KEY", "$argon2", "$2a$", "$2y$"] {
                 ensure!(!text.contains(word), "{} says {word:?}", path.display());
             }
         }

@@ -87,6 +87,10 @@ pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
         DomainError::OwnListener(_) => ErrorBuilder::new(ErrorKind::InvalidBackend)
             .field("backends")
             .hint("give the address and port on which the service itself listens"),
+        DomainError::OptionBackend(option, _) => ErrorBuilder::new(ErrorKind::InvalidBackend).field(option),
+        DomainError::OptionListener(option, _) => ErrorBuilder::new(ErrorKind::InvalidBackend)
+            .field(option)
+            .hint("give the address and port on which the service itself listens"),
         DomainError::UnsuitableOption(unsuitable) => option_error(*unsuitable),
         DomainError::RouteId(_) => ErrorBuilder::new(ErrorKind::InvalidId).field("id"),
         DomainError::KeyId(_) => ErrorBuilder::new(ErrorKind::InvalidUser).field("user"),
@@ -208,7 +212,7 @@ fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
         UnsuitableOptionError::HealthPath => {
             ErrorBuilder::new(ErrorKind::PassthroughHealth).hint("leave `path` out")
         }
-        UnsuitableOptionError::TerminatedOnly(_) => {
+        UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate => {
             ErrorBuilder::new(ErrorKind::PassthroughOption).hint("leave it out, or terminate the route")
         }
         UnsuitableOptionError::Needs { .. } => {

@@ -215,7 +215,7 @@ mod tests {
             (r#"{"backends":[],"health":[]}"#, "health", "invalid type"),
             (r#"{"backends":[],"health":{"intervall":1}}"#, "health", "unknown field `intervall`"),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "unknown field"),
-            (r#"{"backends":[],"hots":"x"}"#, "hots", "expected one of `allow`, `backends`, `balance`,"),
+            (r#"{"backends":[],"hots":"x"}"#, "hots", "expected one of `allow`,"),
             (r#"{"backends":[],"backends":[]}"#, "backends", "duplicate"),
         ] {
             let error = parse_params::<RouteCreate>(text).unwrap_err();

@@ -3,9 +3,9 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
-    Backend, Host, InvalidBackendsError, InvalidHostError, InvalidKeyIdError, InvalidNodeNameError,
-    InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId, NodeName, RouteId, Suspension,
-    UnsuitableOptionError,
+    Backend, Host, InvalidBackendError, InvalidBackendsError, InvalidHostError, InvalidKeyIdError,
+    InvalidNodeNameError, InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId,
+    NodeName, RouteId, Suspension, UnsuitableOptionError,
 };
 
 use crate::clock::rfc3339;
@@ -44,6 +44,12 @@ pub(crate) enum DomainError {
     /// A backend is a listener of the gateway itself.
     #[error("`{0}` is a listener of this gateway itself: a route cannot lead back to it")]
     OwnListener(Backend),
+    /// The named option has an address that is not allowed.
+    #[error("{1}")]
+    OptionBackend(&'static str, InvalidBackendError),
+    /// The named option has an address of the gateway itself.
+    #[error("`{1}` is a listener of this gateway itself: `{0}` cannot lead back to it")]
+    OptionListener(&'static str, Backend),
     /// An option does not apply to routes of this mode.
     #[error(transparent)]
     UnsuitableOption(#[from] UnsuitableOptionError),

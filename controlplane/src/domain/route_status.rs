@@ -94,7 +94,9 @@ fn status_with(
 
 /// Returns a problem if a backend is a listener of the gateway. The route may be older than that listener.
 fn loop_problem(route: &Route, gateway: &Gateway) -> Option<RouteProblem> {
-    let backend = gateway.listeners.first_among(&route.destination.backends)?;
+    let destination = &route.destination;
+    let of_options = destination.options.backends().map(|(_, backend)| backend);
+    let backend = gateway.listeners.first_among(destination.all_backends().chain(of_options))?;
     let reason = format!("its backend {backend} is a listener of this gateway itself and is not used");
     Some(RouteProblem { reason, records: Vec::new() })
 }

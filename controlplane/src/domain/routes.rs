@@ -1,7 +1,7 @@
 //! Changes of routes. Callers can see and change only their own routes; the admin can see and change all.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::audit::action;
@@ -100,9 +100,22 @@ impl Domain {
 
     fn admit_backends(&self, texts: &[String]) -> Result<Backends, DomainError> {
         let backends = Backends::parse(texts, &self.allowed_backends)?;
-        match self.listeners.first_among(&backends) {
+        match self.listeners.first_among(backends.as_slice().iter().copied()) {
             Some(own) => Err(DomainError::OwnListener(own)),
             None => Ok(backends),
+        }
+    }
+
+    /// Checks the addresses that options connect to, which must meet the same conditions as a route's own backends.
+    fn admit_options(&self, options: &RouteOptions) -> Result<(), DomainError> {
+        let refused = |(option, error)| DomainError::OptionBackend(option, error);
+        options.check_backends(&self.allowed_backends).map_err(refused)?;
+        let own = options
+            .backends()
+            .find(|(_, backend)| self.listeners.first_among(std::iter::once(*backend)).is_some());
+        match own {
+            Some((option, backend)) => Err(DomainError::OptionListener(option, backend)),
+            None => Ok(()),
         }
     }
 
@@ -129,6 +142,7 @@ impl Domain {
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
         let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
         let backends = self.admit_backends(&backends)?;
+        self.admit_options(&options)?;
         let destination = Destination::new(mode, backends, options)?;
         let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
@@ -154,6 +168,7 @@ impl Domain {
     ) -> Result<RouteStatus, DomainError> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
+        self.admit_options(&RouteOptions::default().patched(command.options.clone()))?;
         let change = RouteUpdate { host, backends: backends.transpose()?, command };
         let (by, context, dry_run) = (caller.clone(), self.route_context(), change.command.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &context);
@@ -207,7 +222,7 @@ fn create(
         return if same { Ok(status_of(tx, route, gateway)?) } else { Err(DomainError::IdTaken(id)) };
     }
     refuse_taken(tx, caller, &new.host)?;
-    let backends = new.destination.backends.as_slice().len() as u64;
+    let backends = new.destination.all_backends().count() as u64;
     quotas.admit(tx, caller, &UsageIncrease { routes: 1, backends })?;
     let route = Route {
         id: new.id.unwrap_or_else(RouteId::generate),
@@ -241,7 +256,7 @@ fn update(
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
     }
-    let count = |route: &Route| route.destination.backends.as_slice().len() as u64;
+    let count = |route: &Route| route.destination.all_backends().count() as u64;
     let backends = count(&route).saturating_sub(count(&before));
     quotas.admit(tx, caller, &UsageIncrease { routes: 0, backends })?;
     route.version = tx.revise()?;
@@ -324,7 +339,7 @@ struct RouteSnapshot<'a> {
     mode: Mode,
     backends: &'a [Backend],
     #[serde(flatten)]
-    options: &'a RouteOptions,
+    options: Value,
     version: u64,
 }
 
@@ -335,7 +350,7 @@ fn audit_text(route: &Route) -> String {
         host: &route.host,
         mode: *mode,
         backends: backends.as_slice(),
-        options,
+        options: options.to_audit(),
         version: route.version,
     };
     json!(snapshot).to_string()

@@ -185,9 +185,8 @@ impl Loader {
     fn remove_if_forbidden(&self, changed: &mut ResourceChange) {
         let Change::Put(resource) = &changed.change else { return };
         let Resource::Route(route) = resource.as_ref() else { return };
-        let backends = route.destination.backends.as_slice();
-        let forbidden =
-            backends.iter().find_map(|backend| self.settings.allowed_backends.admit(*backend).err());
+        let allowed = &self.settings.allowed_backends;
+        let forbidden = route.destination.all_backends().find_map(|backend| allowed.admit(backend).err());
         if let Some(reason) = forbidden {
             warn!(host = %route.host, %reason, "route not served: `allowed_backends` forbids its backend");
             changed.change = Change::Remove { at_once: true };

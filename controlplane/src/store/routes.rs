@@ -1,11 +1,9 @@
 //! The tables of routes and of the tombstones of deleted routes.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
@@ -164,7 +162,7 @@ impl RouteRow {
         let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
         // The permitted prefixes may have been narrowed since. Nodes enforce them; the row must stay readable.
-        let backends = Backends::parse(&texts, &all_addresses()).map_err(|e| damaged(e.to_string()))?;
+        let backends = Backends::parse(&texts, &Prefixes::all()).map_err(|e| damaged(e.to_string()))?;
         let options: StoredOptions =
             serde_json::from_str(&self.options).map_err(|e| damaged(e.to_string()))?;
         let mode = parse_mode(&self.mode, &self.id)?;
@@ -202,12 +200,6 @@ impl RouteRow {
 
 fn parse_mode(text: &str, key: &str) -> Result<Mode, StoreError> {
     Mode::parse(text).map_err(|_| StoreError::damaged("routes", key, format!("mode `{text}`")))
-}
-
-fn all_addresses() -> Prefixes {
-    let v4 = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
-    let v6 = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
-    Prefixes::new(vec![v4, v6])
 }
 
 /// Converts a time to Unix milliseconds.

@@ -5,27 +5,27 @@ use std::collections::HashMap;
 
 use webgateway_proto::model::{Backend, Balance, RouteId};
 
-/// The round-robin position of each route on one worker.
+/// The round-robin positions on one worker: of each route, and of each list of backends that it has.
 #[derive(Debug, Default)]
-pub(crate) struct RoundRobin(RefCell<HashMap<RouteId, usize>>);
+pub(crate) struct RoundRobin(RefCell<HashMap<(RouteId, Backend), usize>>);
 
-/// The maximum number of routes with a position. Beyond it all positions are dropped, so that those of deleted routes
+/// The maximum number of lists with a position. Beyond it all positions are dropped, so that those of deleted routes
 /// do not accumulate.
-const MAX_ROUTES: usize = 65_536;
+const MAX_LISTS: usize = 65_536;
 
 impl RoundRobin {
-    /// Returns the index to choose a backend by: the next position of the route, or a random number. It is 0 for a
-    /// route with fewer than two backends.
-    pub(crate) fn next(&self, route: RouteId, balance: Balance, backends: usize) -> usize {
-        match balance {
-            _ if backends < 2 => 0,
-            Balance::Random => fastrand::usize(..),
-            Balance::RoundRobin => {
+    /// Returns the index to choose one of these backends of a route by: their next position, or a random number. It is
+    /// 0 for fewer than two backends.
+    pub(crate) fn next(&self, route: RouteId, balance: Balance, backends: &[Backend]) -> usize {
+        match (backends, balance) {
+            ([] | [_], _) => 0,
+            (_, Balance::Random) => fastrand::usize(..),
+            ([first, ..], Balance::RoundRobin) => {
                 let mut positions = self.0.borrow_mut();
-                if positions.len() >= MAX_ROUTES {
+                if positions.len() >= MAX_LISTS {
                     positions.clear();
                 }
-                let position = positions.entry(route).or_insert_with(|| fastrand::usize(..));
+                let position = positions.entry((route, *first)).or_insert_with(|| fastrand::usize(..));
                 *position = position.wrapping_add(1);
                 *position
             }
@@ -68,14 +68,15 @@ mod tests {
     }
 
     #[test]
-    fn each_route_has_its_own_position() {
+    fn each_list_of_each_route_has_its_own_position() {
         let round_robin = RoundRobin::default();
         let (a, b) = (RouteId::from_bytes([1; 16]), RouteId::from_bytes([2; 16]));
-        let next = |route| round_robin.next(route, Balance::RoundRobin, 2) % 2;
-        let (first_a, first_b) = (next(a), next(b));
+        let all = backends(4);
+        let lists = [(a, &all[..2]), (b, &all[..2]), (a, &all[2..])];
+        let next = |(route, list)| round_robin.next(route, Balance::RoundRobin, list) % 2;
+        let first = lists.map(next);
         for round in 1..6 {
-            assert_eq!((next(a) + first_a) % 2, round % 2);
-            assert_eq!((next(b) + first_b) % 2, round % 2);
+            assert_eq!(lists.map(next), first.map(|first| (first + round) % 2));
         }
     }
 

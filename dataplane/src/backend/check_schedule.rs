@@ -10,6 +10,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Backend, Host, RouteId};
 
 use super::health::{HealthState, Thresholds};
+use super::transport::Transport;
 use super::unhealthy::{ActiveCheck, CheckTarget, UnhealthySet};
 
 /// The maximum number of backends that are checked because of failures in the traffic.
@@ -105,14 +106,15 @@ impl CheckSchedule {
         was_unhealthy
     }
 
-    /// Records a failure of a backend in the traffic.
+    /// Records a failure of a backend in the traffic. `transport` is `None` if it concerns all routes.
     pub(crate) fn record_failure(
         &mut self,
         backend: Backend,
+        transport: Option<Arc<Transport>>,
         reason: &str,
         now: Instant,
     ) -> Option<Transition> {
-        let target = CheckTarget { backend, check: None };
+        let target = CheckTarget { backend, transport, check: None };
         if !self.checks.contains_key(&target) {
             if self.passive_count >= MAX_PASSIVE {
                 return None;
@@ -130,8 +132,12 @@ impl CheckSchedule {
     }
 
     /// Records that the traffic has connected to an unhealthy backend.
-    pub(crate) fn record_success(&mut self, backend: Backend) -> Option<Transition> {
-        let target = CheckTarget { backend, check: None };
+    pub(crate) fn record_success(
+        &mut self,
+        backend: Backend,
+        transport: Option<Arc<Transport>>,
+    ) -> Option<Transition> {
+        let target = CheckTarget { backend, transport, check: None };
         self.checks.contains_key(&target).then(|| self.remove(&target))?
     }
 
@@ -202,9 +208,10 @@ impl CheckSchedule {
 /// Returns the targets of the configured checks of a route.
 fn check_targets(route: &FeedRoute) -> impl Iterator<Item = CheckTarget> {
     let check = ActiveCheck::of(route).map(Arc::new);
-    let backends = route.destination.backends.as_slice().iter();
-    backends.filter_map(move |backend| {
-        Some(CheckTarget { backend: *backend, check: Some(Arc::clone(check.as_ref()?)) })
+    let transport = check.as_ref().and_then(|_| Transport::of(route)).map(Arc::new);
+    route.destination.all_backends().filter_map(move |backend| {
+        let check = Some(Arc::clone(check.as_ref()?));
+        Some(CheckTarget { backend, transport: transport.clone(), check })
     })
 }
 

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::Backend;
+use webgateway_proto::model::{Backend, Backends};
 
 use super::balance::{RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
 use super::stream::BackendStream;
+use super::tls::TlsFault;
+use super::transport::Transport;
 use super::unhealthy::UnhealthySet;
 use crate::metrics::WorkerMetrics;
 
@@ -23,14 +26,14 @@ const MAX_MISSING_RESPONSES: u32 = 5;
 const MAX_COUNTED: usize = 65_536;
 
 /// An event of passive health checking: something that the traffic observed about a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// Connecting failed.
-    ConnectFailed(Backend, DialError),
+    /// Connecting failed: by TCP, or what the transport does after that.
+    ConnectFailed(Backend, Option<Arc<Transport>>, DialError),
     /// [`MAX_MISSING_RESPONSES`] consecutive requests had no valid response.
     NoResponses(Backend),
     /// Connecting to an unhealthy backend succeeded.
-    Connected(Backend),
+    Connected(Backend, Option<Arc<Transport>>),
 }
 
 /// Chooses backends of routes for one worker, connects to them, and reports failures and recoveries to the monitor.
@@ -80,14 +83,17 @@ impl Connector {
         }
     }
 
-    /// Returns the backends of a route to try, at most two, in order. If all are unhealthy, all are candidates.
-    pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
-        let destination = &route.destination;
-        let backends = destination.backends.as_slice();
-        let index = self.round_robin.next(route.id, destination.options.balance, backends.len());
+    /// Returns those of a route's `backends` to try, at most two, in order. If all are unhealthy, all are candidates.
+    pub(crate) fn candidates(
+        &self,
+        route: &FeedRoute,
+        backends: &Backends,
+    ) -> impl Iterator<Item = Backend> + use<> {
+        let (options, backends) = (&route.destination.options, backends.as_slice());
+        let index = self.round_robin.next(route.id, options.balance, backends);
         let mut unhealthy = self.unhealthy.borrow_mut();
         let unhealthy = unhealthy.load();
-        candidates(backends, index, |backend| !unhealthy.contains(backend, Some(route))).into_iter().flatten()
+        candidates(backends, index, |backend| !unhealthy.contains(backend, route)).into_iter().flatten()
     }
 
     /// Connects to `backend` and sends `header`, a PROXY protocol header or nothing. Counts a failure, and reports a
@@ -95,19 +101,52 @@ impl Connector {
     pub(crate) async fn dial(&self, backend: Backend, header: &[u8]) -> Result<BackendStream, DialError> {
         let dialled = self.dialer.dial(backend.address(), header, self.timeout).await;
         match &dialled {
-            Ok(_) if self.unhealthy.borrow_mut().load().contains(backend, None) => {
-                self.report(Observation::Connected(backend));
+            Ok(_) if self.unhealthy.borrow_mut().load().contains_passive(backend, None) => {
+                self.report(Observation::Connected(backend, None));
             }
             Ok(_) => {}
             Err(error) => {
                 self.metrics.count_backend_failure(error.proxy_error());
                 // A lack of sockets on this node is not the backend's fault.
                 if *error != DialError::Exhausted {
-                    self.report(Observation::ConnectFailed(backend, *error));
+                    self.report(Observation::ConnectFailed(backend, None, *error));
                 }
             }
         }
         dialled
+    }
+
+    /// Performs the TLS handshake of `transport` on a new connection.
+    pub(crate) async fn secure(
+        &self,
+        stream: BackendStream,
+        transport: &Transport,
+    ) -> Result<TlsStream<BackendStream>, DialError> {
+        let tls = transport.tls.as_ref().ok_or(TlsFault::Protocol)?;
+        Ok(self.dialer.tls.handshake(stream, tls, transport.is_http2, self.timeout).await?)
+    }
+
+    /// Counts a failure of what `transport` does after connecting, and reports a failure or a recovery to the monitor.
+    pub(crate) fn record_begin<T>(
+        &self,
+        backend: Backend,
+        transport: &Transport,
+        begun: Result<T, DialError>,
+    ) -> Result<T, DialError> {
+        match &begun {
+            Ok(_) if self.unhealthy.borrow_mut().load().contains_passive(backend, Some(transport)) => {
+                self.report(Observation::Connected(backend, Some(Arc::new(transport.clone()))));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.metrics.count_backend_failure(error.proxy_error());
+                if !error.is_own() {
+                    let transport = Some(Arc::new(transport.clone()));
+                    self.report(Observation::ConnectFailed(backend, transport, *error));
+                }
+            }
+        }
+        begun
     }
 
     /// Connects to the first candidate of `route` that accepts the connection, and sends `header` as [`dial`](Self::dial)
@@ -115,7 +154,7 @@ impl Connector {
     pub(crate) async fn connect(&self, route: &FeedRoute, header: &[u8]) -> Result<BackendStream, DialError> {
         // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
-        for backend in self.candidates(route) {
+        for backend in self.candidates(route, &route.destination.backends) {
             match self.dial(backend, header).await {
                 Ok(stream) => return Ok(stream),
                 Err(failed) => error = failed,
@@ -158,6 +197,7 @@ mod tests {
     use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
     use super::super::dial::OwnListeners;
+    use super::super::tls::BackendTlsConfigs;
     use super::super::unhealthy::CheckTarget;
     use super::*;
     use crate::metrics::Metrics;
@@ -165,7 +205,8 @@ mod tests {
     fn connector(unhealthy: &Arc<ArcSwap<UnhealthySet>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
         let own_listeners = OwnListeners::new([], Arc::default());
-        let dialer = Dialer { own_listeners, ack_timeout: Duration::from_secs(15) };
+        let dialer =
+            Dialer { own_listeners, ack_timeout: Duration::from_secs(15), tls: BackendTlsConfigs::default() };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);
         (Connector::new(Arc::clone(unhealthy), observations, dialer, metrics, timeout), observed)
@@ -182,16 +223,17 @@ mod tests {
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
         let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
         let (connector, _observed) = connector(&unhealthy);
+        let own = &route.destination.backends;
         let firsts =
-            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route).next()).collect() };
+            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route, own).next()).collect() };
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);
         let mut set = UnhealthySet::default();
-        set.insert(&CheckTarget { backend: one, check: None }, "x");
+        set.insert(&CheckTarget { backend: one, transport: None, check: None }, "x");
         unhealthy.store(Arc::new(set.clone()));
         assert_eq!(firsts(), [two, two]);
-        set.insert(&CheckTarget { backend: two, check: None }, "x");
+        set.insert(&CheckTarget { backend: two, transport: None, check: None }, "x");
         unhealthy.store(Arc::new(set));
         let mut both = firsts();
         both.sort();

@@ -15,6 +15,7 @@ use webgateway_process::{network_stack, reachable};
 use webgateway_proto::model::{ProcessListeners, StackAddress};
 
 use super::stream::BackendStream;
+use super::tls::{BackendTlsConfigs, TlsFault};
 use crate::snapshot::Snapshot;
 
 /// The reason why a backend cannot be reached.
@@ -35,6 +36,15 @@ pub(crate) enum DialError {
     /// The address is a listener of this gateway, so the connection would loop.
     #[error("the address is a listener of this gateway")]
     OwnListener,
+    /// The TLS handshake failed.
+    #[error("{0}")]
+    Tls(#[from] TlsFault),
+    /// The backend did not begin HTTP/2, so that it probably speaks HTTP/1.1 only.
+    #[error("it does not speak HTTP/2")]
+    NoHttp2,
+    /// All connections to the backend have as many concurrent streams as it allows.
+    #[error("it allows no more concurrent requests")]
+    Busy,
     /// Another error of the system.
     #[error("cannot connect ({0})")]
     Other(io::ErrorKind),
@@ -58,6 +68,8 @@ pub(crate) struct Dialer {
     pub own_listeners: OwnListeners,
     /// The time for a backend's host to acknowledge sent bytes.
     pub ack_timeout: Duration,
+    /// The TLS configurations of connections to backends.
+    pub tls: BackendTlsConfigs,
 }
 
 impl OwnListeners {
@@ -112,7 +124,20 @@ impl DialError {
             Self::Unroutable => "destination_ip_unroutable",
             Self::Exhausted => "connection_limit_reached",
             Self::OwnListener => "proxy_loop_detected",
+            Self::Tls(fault) => fault.proxy_error(),
+            Self::NoHttp2 => "http_protocol_error",
+            Self::Busy => "connection_limit_reached",
             Self::Other(_) => "destination_unavailable",
+        }
+    }
+
+    /// Returns whether this node is at fault, not the backend.
+    #[must_use]
+    pub(crate) const fn is_own(self) -> bool {
+        match self {
+            Self::Exhausted | Self::Busy => true,
+            Self::Tls(fault) => fault.is_own(),
+            _ => false,
         }
     }
 }

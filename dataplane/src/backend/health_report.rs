@@ -38,8 +38,11 @@ mod tests {
 
     #[test]
     fn the_first_report_is_complete_and_later_ones_are_differences() {
-        let target =
-            |n: usize| CheckTarget { backend: format!("[400::{n:x}]:80").parse().unwrap(), check: None };
+        let target = |n: usize| CheckTarget {
+            backend: format!("[400::{n:x}]:80").parse().unwrap(),
+            transport: None,
+            check: None,
+        };
         let mut down = UnhealthySet::default();
         (1..=1200).for_each(|n| down.insert(&target(n), "refused"));
         let mut reported = HealthReport::default();

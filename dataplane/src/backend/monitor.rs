@@ -136,8 +136,9 @@ impl Monitor {
                     (health.probe(), health.interval().min(MAX_CHECK_DURATION), *proxy_protocol)
                 }
             };
+            let dialer = dialer.announcing(protocol);
             let host = due.host.as_ref().map_or("", Host::as_str);
-            let outcome = probe(backend, kind, host, limit, &dialer.announcing(protocol)).await;
+            let outcome = probe(backend, due.target.transport.as_deref(), kind, host, limit, &dialer).await;
             let outcome = outcome.map_err(|error| error.to_string());
             (due, outcome)
         });
@@ -146,15 +147,16 @@ impl Monitor {
 
 fn observe(schedule: &mut CheckSchedule, observation: Observation) -> Option<Transition> {
     match observation {
-        Observation::ConnectFailed(backend, error) => {
-            schedule.record_failure(backend, &error.to_string(), Instant::now())
+        Observation::ConnectFailed(backend, transport, error) => {
+            schedule.record_failure(backend, transport, &error.to_string(), Instant::now())
         }
         Observation::NoResponses(backend) => schedule.record_failure(
             backend,
+            None,
             "several consecutive requests had no valid response",
             Instant::now(),
         ),
-        Observation::Connected(backend) => schedule.record_success(backend),
+        Observation::Connected(backend, transport) => schedule.record_success(backend, transport),
     }
 }
 

@@ -1,8 +1,9 @@
-//! The connection pool of one worker: its idle connections to backends.
+//! The connection pool of one worker: its connections to backends.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,18 @@ use http::{HeaderMap, HeaderName};
 use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 use tracing::trace;
 use webgateway_process::{LocalTasks, ResponseHeads, StrictResponses};
+use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::options::BackendProtocol;
 
+use super::http2_pool::Http2Pool;
+use super::pool_key::PoolKey;
 use super::stream::{BackendStream, READ_BUFFER, StreamControl};
+use super::transport::Transport;
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
 use crate::trailers::{TrailerIo, TrailerSlot};
@@ -23,22 +31,18 @@ use crate::trailers::{TrailerIo, TrailerSlot};
 /// The field in which a backend announces how long it keeps an idle connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// A pool of idle connections, newest last. `B` is the type of request bodies.
+/// A pool of connections. `B` is the type of request bodies.
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
-    idle: RefCell<HashMap<PoolKey, Vec<IdleConnection<B>>>>,
+    idle: IdleConnections<B>,
+    /// The idle connections of HTTP/1.1 over TLS. Their transports differ.
+    idle_tls: IdleConnections<B>,
+    http2: Http2Pool<B>,
     idle_timeout: Cell<Duration>,
 }
 
-/// The connections that may carry the same requests.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PoolKey {
-    /// The address of the backend.
-    pub backend: SocketAddr,
-    /// The PROXY protocol header that the connections began with. It names one client's connection, so that its backend
-    /// connections are never used for another client.
-    pub header: Box<[u8]>,
-}
+/// Idle connections by key, newest last.
+type IdleConnections<B> = RefCell<HashMap<PoolKey, Vec<IdleConnection<B>>>>;
 
 #[derive(Debug)]
 struct IdleConnection<B> {
@@ -59,6 +63,8 @@ pub(crate) struct BackendConnection<B> {
     round_trip: Duration,
     /// The state of the connection that its current request controls.
     pub control: Arc<StreamControl>,
+    /// The transport; `None` for plain HTTP/1.1.
+    transport: Option<Rc<Transport>>,
 }
 
 impl<B> Pool<B>
@@ -70,7 +76,12 @@ where
     /// Creates a pool that keeps an idle connection for at most `idle_timeout`.
     #[must_use]
     pub(crate) fn new(idle_timeout: Duration) -> Self {
-        Self { idle: RefCell::default(), idle_timeout: Cell::new(idle_timeout) }
+        Self {
+            idle: RefCell::default(),
+            idle_tls: RefCell::default(),
+            http2: Http2Pool::default(),
+            idle_timeout: Cell::new(idle_timeout),
+        }
     }
 
     /// Changes the idle timeout of connections that are put into the pool from now on.
@@ -78,10 +89,25 @@ where
         self.idle_timeout.set(idle_timeout);
     }
 
-    /// Takes the newest idle connection of `key` that can carry a request.
-    pub(crate) async fn take(&self, key: &PoolKey, now: Instant) -> Option<BackendConnection<B>> {
+    /// Returns the HTTP/2 connections.
+    pub(crate) fn http2(&self) -> &Http2Pool<B> {
+        &self.http2
+    }
+
+    /// Takes the newest idle HTTP/1.1 connection of `key` that can carry a request of `route`.
+    pub(crate) async fn take(
+        &self,
+        key: &PoolKey,
+        route: &FeedRoute,
+        now: Instant,
+    ) -> Option<BackendConnection<B>> {
+        let is_plain = route.destination.options.backend_protocol == BackendProtocol::Http1;
         loop {
-            let newest = self.idle.borrow_mut().get_mut(key).and_then(Vec::pop)?;
+            let newest = if is_plain {
+                self.idle.borrow_mut().get_mut(key).and_then(Vec::pop)?
+            } else {
+                self.take_tls(key, route)?
+            };
             let IdleConnection { mut connection, until } = newest;
             if now > until || connection.sender.is_closed() {
                 continue;
@@ -91,6 +117,15 @@ where
                 return Some(connection);
             }
         }
+    }
+
+    /// Takes the newest idle connection with the transport of `route`.
+    fn take_tls(&self, key: &PoolKey, route: &FeedRoute) -> Option<IdleConnection<B>> {
+        let mut idle = self.idle_tls.borrow_mut();
+        let of_backend = idle.get_mut(key)?;
+        let fits = |idle: &IdleConnection<B>| Transport::fits(idle.connection.transport.as_deref(), route);
+        let newest = of_backend.iter().rposition(fits)?;
+        Some(of_backend.remove(newest))
     }
 
     /// Returns a connection whose last response was read to its end. `keep_alive` is the time that the backend
@@ -107,7 +142,8 @@ where
         else {
             return;
         };
-        let mut idle = self.idle.borrow_mut();
+        let idle = if connection.transport.is_none() { &self.idle } else { &self.idle_tls };
+        let mut idle = idle.borrow_mut();
         let of_backend = idle.entry(key).or_default();
         if of_backend.len() < POOL_PER_BACKEND {
             of_backend.push(IdleConnection { connection, until });
@@ -116,10 +152,13 @@ where
 
     /// Closes the connections whose idle timeout has passed.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.idle.borrow_mut().retain(|_, of_backend| {
-            of_backend.retain(|idle| !idle.connection.sender.is_closed() && now <= idle.until);
-            !of_backend.is_empty()
-        });
+        for idle in [&self.idle, &self.idle_tls] {
+            idle.borrow_mut().retain(|_, of_backend| {
+                of_backend.retain(|idle| !idle.connection.sender.is_closed() && now <= idle.until);
+                !of_backend.is_empty()
+            });
+        }
+        self.http2.sweep(now, self.idle_timeout.get());
     }
 }
 
@@ -167,10 +206,44 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (round_trip, heads, trailers) =
-        (stream.round_trip(), ResponseHeads::default(), TrailerSlot::default());
-    let control = Arc::clone(stream.control());
-    let io = TrailerIo::new(StrictResponses::new(stream, heads.clone()), trailers.clone());
+    let socket = (stream.round_trip(), Arc::clone(stream.control()));
+    begin(tasks, backend, stream, socket, None, limits).await
+}
+
+/// Begins HTTP/1.1 on a new TLS connection, like [`handshake`].
+pub(crate) async fn handshake_tls<B>(
+    tasks: &LocalTasks,
+    backend: SocketAddr,
+    stream: TlsStream<BackendStream>,
+    transport: Transport,
+    limits: &Limits,
+) -> hyper::Result<BackendConnection<B>>
+where
+    B: Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let below = stream.get_ref().0;
+    let socket = (below.round_trip(), Arc::clone(below.control()));
+    begin(tasks, backend, stream, socket, Some(Rc::new(transport)), limits).await
+}
+
+async fn begin<B, I>(
+    tasks: &LocalTasks,
+    backend: SocketAddr,
+    io: I,
+    (round_trip, control): (Duration, Arc<StreamControl>),
+    transport: Option<Rc<Transport>>,
+    limits: &Limits,
+) -> hyper::Result<BackendConnection<B>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (heads, trailers) = (ResponseHeads::default(), TrailerSlot::default());
+    let io = TrailerIo::new(StrictResponses::new(io, heads.clone()), trailers.clone());
     let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
     // A combinator, as an async block would contain the connection twice.
     tasks.spawn(
@@ -181,7 +254,7 @@ where
             }
         }),
     );
-    Ok(BackendConnection { sender, heads, trailers, round_trip, control })
+    Ok(BackendConnection { sender, heads, trailers, round_trip, control, transport })
 }
 
 /// Returns the HTTP/1.1 client configuration with the limits of this node.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -25,6 +25,11 @@ pub(crate) const READ_BUFFER: usize = 32 * 1024;
 const MAX_READ: usize = 16 * 1024 - 22;
 /// The maximum size of a read while the worker's backlog is over its limit, in bytes.
 const MAX_SMALL_READ: usize = 8 * 1024 - 1;
+
+/// The idle time before the first TCP keepalive probe of a shared connection, and the time between two probes.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
+/// The number of unanswered keepalive probes that end a shared connection.
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The state of a backend connection that its current request controls.
 #[derive(Debug)]
@@ -96,6 +101,14 @@ impl BackendStream {
     #[must_use]
     pub(super) fn control(&self) -> &Arc<StreamControl> {
         &self.control
+    }
+
+    /// Makes the kernel detect that the host is gone even while nothing is sent, as on a connection whose streams wait
+    /// for the backend. gRPC servers close connections with frequent HTTP/2 pings (`too_many_pings`), so TCP probes.
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        let (time, interval) = KEEPALIVE;
+        let probes = TcpKeepalive::new().with_time(time).with_interval(interval);
+        SockRef::from(&self.socket.0).set_tcp_keepalive(&probes.with_retries(KEEPALIVE_RETRIES))
     }
 
     /// Makes the connection end with a reset (RST) when it is dropped.

@@ -9,6 +9,7 @@ use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertif
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
 use super::probe::{ProbeDialer, probe};
+use super::transport::Transport;
 use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
@@ -52,10 +53,10 @@ impl BackendView {
         Explanation { id, version, route: route.map(|route| route.id), certificate, backends }
     }
 
-    /// Probes all backends of a route; returns their health in the route's order.
+    /// Probes all backends of a route and of its path rules; returns their health in the route's order.
     async fn probe_all(&self, route: &Arc<FeedRoute>) -> Vec<BackendHealth> {
         let mut probes = JoinSet::new();
-        for (place, backend) in route.destination.backends.as_slice().iter().copied().enumerate() {
+        for (place, backend) in route.destination.all_backends().enumerate() {
             let (view, route) = (self.clone(), Arc::clone(route));
             probes.spawn(async move { (place, view.probe(backend, &route).await) });
         }
@@ -65,11 +66,12 @@ impl BackendView {
     }
 
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
-        let options = &route.destination.options;
-        let kind = options.health.as_ref().map_or(&Probe::Tcp, |check| check.probe());
-        let dialer = &self.dialer.announcing(options.proxy_protocol);
-        let host = route.host.as_str();
-        let down = match probe(backend, kind, host, PROBE_TIMEOUT, dialer).await {
+        let check = route.destination.options.health.as_ref();
+        let kind = check.map_or(&Probe::Tcp, |check| check.probe());
+        let (transport, host) = (Transport::of(route), route.host.as_str());
+        let dialer = self.dialer.announcing(route.destination.options.proxy_protocol);
+        let probed = probe(backend, transport.as_ref(), kind, host, PROBE_TIMEOUT, &dialer).await;
+        let down = match probed {
             Err(error) => Some(error.to_string()),
             Ok(()) => {
                 let unhealthy = self.unhealthy.load();

@@ -14,6 +14,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::Forwarded;
 use crate::http::incoming::RequestStream;
+use crate::policy::paths::PathTarget;
 use crate::proxy::request::{ProxyTarget, proxy_request};
 use crate::snapshot::{ServedChallenge, Snapshot};
 
@@ -75,8 +76,9 @@ pub(crate) async fn proxy(
     request.headers_mut().remove(header::UPGRADE);
     let client = &client_value(connection.client);
     let cdn_id = &cdn_id(&connection.worker.snapshot.load());
-    let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: false };
-    proxy_request(connection, ProxyTarget { route, forwarded }, request, exchange).await
+    let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: false, changes: &[] };
+    let target = ProxyTarget { route, path: PathTarget::default(), forwarded };
+    proxy_request(connection, target, request, exchange).await
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use tokio::time::timeout;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, debug_span};
+use webgateway_proto::feed::FeedRoute;
 
 use super::admission::AdmittedConnection;
 use super::hello::{self, HelloError};
@@ -109,17 +110,9 @@ async fn classify(
     let tls =
         hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
     match (action, tls) {
-        (SplitAction::Passthrough(route), _)
-            if !route.destination.options.admits(admitted.origin.endpoints.client()) =>
-        {
-            ConnectionAction::Refuse(admitted, HelloError::new(Refusal::Denied, &ACCESS_DENIED))
-        }
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
-            let membership = worker.connections.enter(Some(route.id));
-            let AdmittedConnection { open, stream: client, origin } = admitted;
-            let hello = hello.raw;
-            ConnectionAction::PassThrough(Passthrough { client, hello, route, origin, membership, open })
+            admit_passthrough(worker, admitted, route, hello.raw)
         }
         (_, Err(refusal)) => ConnectionAction::Refuse(admitted, refusal),
         (SplitAction::Refuse(reason), _) => {
@@ -144,6 +137,27 @@ async fn classify(
             })
         }
     }
+}
+
+/// Decides whether the route admits a passthrough connection that began with the bytes `hello`.
+fn admit_passthrough(
+    worker: &WorkerContext,
+    admitted: AdmittedConnection,
+    route: Arc<FeedRoute>,
+    hello: Vec<u8>,
+) -> ConnectionAction {
+    let (options, client) = (&route.destination.options, admitted.origin.endpoints.client());
+    let refuse =
+        |admitted, reason| ConnectionAction::Refuse(admitted, HelloError::new(reason, &ACCESS_DENIED));
+    if !options.admits(client) {
+        return refuse(admitted, Refusal::Denied);
+    }
+    let counted = options.rate_limit.map(|limit| worker.rate_limits.admit(route.id, client, &limit));
+    let Ok(counted) = counted.transpose() else { return refuse(admitted, Refusal::RateLimited) };
+    let membership = worker.connections.enter(Some(route.id));
+    let AdmittedConnection { open, stream: client, origin } = admitted;
+    let counted = counted.flatten();
+    ConnectionAction::PassThrough(Passthrough { client, hello, route, origin, membership, open, counted })
 }
 
 async fn terminate(worker: Rc<WorkerContext>, termination: TlsTermination) {

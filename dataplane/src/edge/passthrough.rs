@@ -12,6 +12,7 @@ use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::proxy_protocol::Origin;
+use crate::rate_limits::OpenRequest;
 use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 
@@ -29,11 +30,14 @@ pub(crate) struct Passthrough {
     pub membership: Membership,
     /// The permit of the connection.
     pub open: OpenConnection,
+    /// The count of the connection against the route's limit, if it has one.
+    pub counted: Option<OpenRequest>,
 }
 
 /// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
-    let Passthrough { client, hello, route, origin, membership, open: _open } = passthrough;
+    let Passthrough { client, hello, route, origin, membership, open: _open, counted: _counted } =
+        passthrough;
     let header = origin.header(route.destination.options.proxy_protocol);
     worker.metrics.tunnels.inc();
     tokio::select! {

@@ -157,7 +157,10 @@ fn put(resource: Resource) -> ToNode {
 
 fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, ResourceFileError> {
     let name = route.host.clone();
-    let backends = Backends::parse(&route.backends, allowed);
+    let backends = Backends::parse(&route.backends, allowed).and_then(|own| {
+        route.options.check_backends(allowed).map_err(|(_, error)| error)?;
+        Ok(own)
+    });
     let backends = backends.map_err(|e| ResourceFileError::Backends(name.clone(), e))?;
     Ok(FeedRoute {
         id: route.id.parse().map_err(|e| ResourceFileError::RouteId(name.clone(), e))?,

@@ -38,6 +38,8 @@ pub(crate) struct OutputBacklog {
 /// The backlog of one response.
 pub(crate) struct ResponseBacklog {
     bytes: Cell<usize>,
+    /// The bytes that may wait unread in the backend's connection, while the response waits.
+    held: Cell<usize>,
     output: Rc<OutputBacklog>,
     waiting: Cell<Option<Waker>>,
     ticket: Ticket,
@@ -136,6 +138,7 @@ impl ResponseBacklog {
     pub(crate) fn new(output: &Rc<OutputBacklog>) -> Rc<Self> {
         Rc::new(Self {
             bytes: Cell::new(0),
+            held: Cell::new(0),
             output: Rc::clone(output),
             waiting: Cell::new(None),
             ticket: Ticket::default(),
@@ -163,6 +166,14 @@ impl ResponseBacklog {
         }
     }
 
+    /// Counts `bytes` that may arrive although nothing is read, until the wait ends.
+    pub(crate) fn hold(&self, bytes: usize) {
+        if bytes > 0 && self.held.get() == 0 && !self.is_cut.get() {
+            self.held.set(bytes);
+            self.output.worker.add(bytes);
+        }
+    }
+
     /// Wakes the task that waits, if one does.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.stop_waiting() {
@@ -173,6 +184,7 @@ impl ResponseBacklog {
     /// Ends the wait, and returns its waker.
     pub(crate) fn stop_waiting(&self) -> Option<Waker> {
         self.ticket.leave();
+        self.output.worker.remove(self.held.take());
         self.waiting.take()
     }
 
@@ -188,7 +200,7 @@ impl ResponseBacklog {
     /// to be released and no longer count.
     fn cut(&self) {
         self.is_cut.set(true);
-        self.output.worker.remove(self.bytes.get());
+        self.output.worker.remove(self.bytes.get() + self.held.take());
         let output = self.output.bytes.replace(0);
         if output > 0 {
             self.output.is_cut.set(true);
@@ -200,6 +212,7 @@ impl ResponseBacklog {
 
 impl Drop for ResponseBacklog {
     fn drop(&mut self) {
+        self.output.worker.remove(self.held.get());
         self.output.worker.stalled.forget(&self.ticket);
     }
 }
@@ -273,6 +286,28 @@ mod tests {
         drop(large);
         assert!(!one.is_full());
         drop(small);
+        assert_eq!(worker.bytes.get(), 0);
+    }
+
+    #[test]
+    fn bytes_that_may_arrive_count_while_a_response_waits() {
+        let worker = WorkerBacklog::new(LIMIT, Counter::default());
+        let ((_one_output, one), (_other_output, other)) = (response(&worker), response(&worker));
+        for end in [ResponseBacklog::wake, |one: &ResponseBacklog| drop(one.stop_waiting())] {
+            wait(&one);
+            one.hold(LIMIT / 2);
+            one.hold(LIMIT / 2);
+            assert_eq!(worker.bytes.get(), LIMIT / 2);
+            end(&one);
+            assert_eq!(worker.bytes.get(), 0);
+        }
+        for response in [&one, &other] {
+            wait(response);
+            response.hold(LIMIT / 2 + 1);
+        }
+        assert!(one.is_cut() && !other.is_cut(), "the one that waits longest");
+        assert_eq!(worker.bytes.get(), LIMIT / 2 + 1);
+        drop((one, other));
         assert_eq!(worker.bytes.get(), 0);
     }
 

@@ -18,7 +18,7 @@ use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
 use super::incoming::RequestStream;
-use crate::backend::pool::{BackendConnection, Pool, PoolKey};
+use crate::backend::lease::Lease;
 use crate::backend::stream::StreamControl;
 use crate::trailers::TrailerSlot;
 
@@ -80,8 +80,9 @@ pub(crate) enum ResponseBody {
 pub(crate) struct BackendBody {
     incoming: Incoming,
     exchange: Rc<Exchange>,
-    lease: Option<Lease>,
-    control: Arc<StreamControl>,
+    lease: Option<Lease<RequestBody>>,
+    /// The state of an HTTP/1.1 connection, which the response has for itself.
+    control: Option<Arc<StreamControl>>,
     /// Is true while reading waits for the client to take what was read before.
     was_blocked: bool,
     backlog: Option<Rc<ResponseBacklog>>,
@@ -111,21 +112,6 @@ pub(crate) enum TrailerOutput {
     Dropped,
 }
 
-/// A backend connection that is in use until its response was read.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    /// The pool that the connection returns to.
-    pub pool: Rc<Pool<RequestBody>>,
-    /// The key of the connection in the pool.
-    pub key: PoolKey,
-    /// The connection.
-    pub connection: BackendConnection<RequestBody>,
-    /// The time that the backend announces to keep the connection while it is idle.
-    pub keep_alive: Option<Duration>,
-    /// Allows the connection to return to the pool.
-    pub is_reusable: bool,
-}
-
 impl RequestBody {
     /// Creates the body of a request that a client sends.
     #[must_use]
@@ -138,6 +124,13 @@ impl RequestBody {
     pub(crate) fn send_trailers_by(&mut self, slot: &TrailerSlot) {
         if let Self::Client(body) = self {
             body.trailers.output = TrailerOutput::Chunked(slot.clone());
+        }
+    }
+
+    /// Sends the trailers as a frame, over HTTP/2.
+    pub(crate) fn send_trailer_frame(&mut self) {
+        if let Self::Client(body) = self {
+            body.trailers.output = TrailerOutput::Frame;
         }
     }
 }
@@ -155,7 +148,7 @@ impl ResponseBody {
     pub(crate) fn backend(
         incoming: Incoming,
         exchange: Rc<Exchange>,
-        lease: Lease,
+        lease: Lease<RequestBody>,
         limit: Duration,
         trailers: TrailerPath,
     ) -> Self {
@@ -163,7 +156,7 @@ impl ResponseBody {
         let mut body = BackendBody {
             incoming,
             exchange,
-            control: Arc::clone(&lease.connection.control),
+            control: lease.control().cloned(),
             was_blocked: false,
             backlog: None,
             lease: Some(lease),
@@ -187,13 +180,11 @@ impl BackendBody {
     }
 
     fn release(&mut self) {
-        self.control.set_in_flight(false);
-        // After a response that came before the end of the request, the connection cannot carry another request.
-        if let Some(Lease { pool, key, connection, keep_alive, is_reusable }) = self.lease.take()
-            && is_reusable
-            && self.exchange.is_request_read()
-        {
-            pool.put(key, connection, self.exchange.last_progress(), keep_alive);
+        if let Some(control) = &self.control {
+            control.set_in_flight(false);
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.release(self.exchange.last_progress(), self.exchange.is_request_read());
         }
     }
 
@@ -203,6 +194,7 @@ impl BackendBody {
         if is_full || self.exchange.is_client_blocked() {
             let backlog = self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.output()));
             backlog.wait(cx);
+            backlog.hold(self.lease.as_ref().map_or(0, Lease::unread));
             if !is_full {
                 self.exchange.wait_for_client(backlog);
             }
@@ -213,7 +205,9 @@ impl BackendBody {
             if let Some(backlog) = &self.backlog {
                 backlog.stop_waiting();
             }
-            self.control.set_small_reads(self.exchange.output().worker().is_over_limit());
+            if let Some(control) = &self.control {
+                control.set_small_reads(self.exchange.output().worker().is_over_limit());
+            }
             // The backend could not send meanwhile, so its time limit begins anew.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);

@@ -8,6 +8,7 @@ use super::body::ResponseBody;
 use super::framing::FramingError;
 use super::headers::RequestError;
 use crate::backend::dial::DialError;
+use crate::backend::tls::TlsFault;
 use crate::controlplane::ControlplaneError;
 
 /// The reason why the gateway answers a request with an error response.
@@ -34,6 +35,38 @@ pub(crate) enum ProxyError {
     /// The route does not admit clients with this address.
     #[error("Clients with your address may not use this site.")]
     Denied,
+    /// The route is under maintenance; the text is the owner's.
+    #[error("{text}")]
+    Maintenance {
+        /// The text.
+        text: Box<str>,
+        /// The time after which the client should try again, in seconds.
+        retry_after: u32,
+    },
+    /// The client's network is above the rate limit of the route.
+    #[error("Your network sends too many requests to this site. Try again in {retry_after} s.")]
+    RateLimited {
+        /// The time after which the client may try again, in seconds.
+        retry_after: u32,
+    },
+    /// The request has no valid user name and password; the value is that of WWW-Authenticate.
+    #[error("This site needs a valid user name and password.")]
+    Unauthorized(HeaderValue),
+    /// The client's network had too many failed sign-ins.
+    #[error("Too many sign-ins from your network have failed. Try again in {retry_after} s.")]
+    SignInLimited {
+        /// The time after which the client may try again, in seconds.
+        retry_after: u32,
+    },
+    /// Too many sign-ins are being verified.
+    #[error("Too many users are signing in. Try again in a moment.")]
+    SignInBusy,
+    /// The authentication service of the route gave no valid response.
+    #[error("This site's authentication service failed. {0}")]
+    ForwardAuth(Box<ProxyError>),
+    /// The response of the authentication service is too large.
+    #[error("The response is too large.")]
+    AuthResponseTooLarge,
     /// The host has no route.
     #[error("There is no route for this host.")]
     UnknownHost,
@@ -64,6 +97,15 @@ pub(crate) enum ProxyError {
     /// The backend switched protocols without a request to, or to another protocol.
     #[error("The backend switched to a protocol that was not requested.")]
     UnexpectedUpgrade,
+    /// The request asks for an upgrade, which HTTP/2 to the backends does not have.
+    #[error("The backend speaks HTTP/2, over which no WebSocket can be opened here.")]
+    UpgradeOverHttp2,
+    /// The backend ended the connection or the stream, and says that it has not processed the request.
+    #[error("The backend did not take the request. It is safe to send it again.")]
+    Unprocessed,
+    /// The backend reset the stream of the request.
+    #[error("The backend reset the request: {0}.")]
+    StreamReset(h2::Reason),
     /// The request to the API failed.
     #[error("The API is not available now: {0}. Traffic is not affected.")]
     Api(#[from] ControlplaneError),
@@ -86,6 +128,14 @@ impl ProxyError {
             Self::BodyTimeout | Self::ClientGone => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
             Self::Denied => of(StatusCode::FORBIDDEN, Some("http_request_denied")),
+            Self::Maintenance { .. } => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable")),
+            Self::RateLimited { .. } | Self::SignInLimited { .. } => {
+                of(StatusCode::TOO_MANY_REQUESTS, Some("http_request_denied"))
+            }
+            Self::Unauthorized(_) => of(StatusCode::UNAUTHORIZED, Some("http_request_denied")),
+            Self::SignInBusy => of(StatusCode::SERVICE_UNAVAILABLE, Some("proxy_internal_error")),
+            Self::ForwardAuth(cause) => cause.status(),
+            Self::AuthResponseTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_body_size")),
             Self::UnknownHost => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_not_found")),
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
             Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
@@ -102,6 +152,9 @@ impl ProxyError {
             Self::HeadTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
             Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
             Self::UnexpectedUpgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
+            Self::UpgradeOverHttp2 => of(StatusCode::NOT_IMPLEMENTED, Some("http_upgrade_failed")),
+            Self::Unprocessed => of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_terminated")),
+            Self::StreamReset(_) => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
             Self::Api(ControlplaneError::Unavailable) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable"))
             }
@@ -121,6 +174,22 @@ impl ProxyError {
         self.status().error
     }
 
+    /// Returns the details for Proxy-Status (RFC 9209 §2.1.5), where the error type alone says too little.
+    fn details(&self) -> Option<&'static str> {
+        if let Self::Dial(DialError::Tls(fault)) = self { Some(fault.details()) } else { None }
+    }
+
+    /// Returns the value of Retry-After, in seconds, if the client should try again.
+    fn retry_after(&self) -> Option<u32> {
+        if let Self::Maintenance { retry_after, .. }
+        | Self::RateLimited { retry_after }
+        | Self::SignInLimited { retry_after } = self
+        {
+            return Some(*retry_after);
+        }
+        matches!(self, Self::SignInBusy).then_some(1)
+    }
+
     /// Returns whether a backend accepted the request and gave no valid response.
     #[must_use]
     pub(crate) fn is_backend_fault(&self) -> bool {
@@ -132,6 +201,7 @@ impl ProxyError {
                 | Self::Framing(_)
                 | Self::HeadTooLarge
                 | Self::ResponseTimeout
+                | Self::StreamReset(_)
         )
     }
 
@@ -152,11 +222,21 @@ impl ProxyError {
             | Self::ClientGone
             | Self::Misdirected
             | Self::Denied
+            | Self::Maintenance { .. }
+            | Self::RateLimited { .. }
+            | Self::Unauthorized(_)
+            | Self::SignInLimited { .. }
+            | Self::SignInBusy
+            | Self::ForwardAuth(_)
+            | Self::AuthResponseTooLarge
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
             | Self::ConnectionClosed
             | Self::ResponseTimeout
+            | Self::UpgradeOverHttp2
+            | Self::Unprocessed
+            | Self::StreamReset(_)
             | Self::Api(_) => None,
         }
     }
@@ -172,9 +252,15 @@ impl ProxyError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(error) = error
-            && let Ok(value) = HeaderValue::from_str(&format!("webgateway; error={error}"))
+            && let Ok(value) = HeaderValue::try_from(proxy_status(error, self.details()))
         {
             headers.insert("proxy-status", value);
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Self::Unauthorized(challenge) = self {
+            headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
         }
         match self {
             Self::BadRequest(_)
@@ -186,6 +272,13 @@ impl ProxyError {
             }
             Self::Misdirected
             | Self::Denied
+            | Self::Maintenance { .. }
+            | Self::RateLimited { .. }
+            | Self::Unauthorized(_)
+            | Self::SignInLimited { .. }
+            | Self::SignInBusy
+            | Self::ForwardAuth(_)
+            | Self::AuthResponseTooLarge
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
@@ -196,17 +289,32 @@ impl ProxyError {
             | Self::HeadTooLarge
             | Self::ResponseTimeout
             | Self::UnexpectedUpgrade
+            | Self::UpgradeOverHttp2
+            | Self::Unprocessed
+            | Self::StreamReset(_)
             | Self::Api(_) => {}
         }
         response
     }
 }
 
+fn proxy_status(error: &str, details: Option<&str>) -> String {
+    match details {
+        Some(details) => format!("webgateway; error={error}; details=\"{details}\""),
+        None => format!("webgateway; error={error}"),
+    }
+}
+
 const fn dial_status(error: DialError) -> StatusCode {
     match error {
-        DialError::Refused | DialError::Unroutable | DialError::Other(_) => StatusCode::BAD_GATEWAY,
-        DialError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        DialError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        DialError::Tls(TlsFault::Timeout) | DialError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        DialError::Tls(TlsFault::NoRoots) => StatusCode::INTERNAL_SERVER_ERROR,
+        DialError::Refused
+        | DialError::Unroutable
+        | DialError::Tls(_)
+        | DialError::NoHttp2
+        | DialError::Other(_) => StatusCode::BAD_GATEWAY,
+        DialError::Exhausted | DialError::Busy => StatusCode::SERVICE_UNAVAILABLE,
         DialError::OwnListener => StatusCode::LOOP_DETECTED,
     }
 }
@@ -234,6 +342,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn refusals_of_policies_say_when_to_try_again_and_how_to_sign_in() {
+        let dial = |error| ProxyError::ForwardAuth(Box::new(ProxyError::Dial(error)));
+        let text: Box<str> = "Zur\u{fc}ck um 9".into();
+        for (error, status, retry_after, proxy_error) in [
+            (ProxyError::Maintenance { text, retry_after: 60 }, 503, Some("60"), "destination_unavailable"),
+            (ProxyError::RateLimited { retry_after: 7 }, 429, Some("7"), "http_request_denied"),
+            (ProxyError::SignInLimited { retry_after: 9 }, 429, Some("9"), "http_request_denied"),
+            (ProxyError::SignInBusy, 503, Some("1"), "proxy_internal_error"),
+            (dial(DialError::Refused), 502, None, "connection_refused"),
+            (dial(DialError::OwnListener), 508, None, "proxy_loop_detected"),
+            (ProxyError::ForwardAuth(ProxyError::ResponseTimeout.into()), 504, None, "http_response_timeout"),
+            (ProxyError::AuthResponseTooLarge, 502, None, "http_response_body_size"),
+        ] {
+            let response = error.response();
+            let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(response.status().as_u16(), status, "{error:?}");
+            assert_eq!(header("retry-after").as_deref(), retry_after, "{error:?}");
+            assert_eq!(header("proxy-status").unwrap(), format!("webgateway; error={proxy_error}"));
+            assert!(header("www-authenticate").is_none());
+        }
+        let response = ProxyError::Unauthorized(HeaderValue::from_static("Basic realm=\"x\"")).response();
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["www-authenticate"], "Basic realm=\"x\"");
+    }
+
+    #[test]
     fn each_error_has_its_status_and_proxy_status() {
         for (error, status, proxy_status) in [
             (ProxyError::Dial(DialError::Refused), 502, Some("webgateway; error=connection_refused")),
@@ -242,6 +376,19 @@ mod tests {
             (ProxyError::Dial(DialError::OwnListener), 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
             (ProxyError::Misdirected, 421, None),
+            (
+                ProxyError::Dial(DialError::Tls(TlsFault::Expired)),
+                502,
+                Some("webgateway; error=tls_certificate_error; details=\"certificate expired\""),
+            ),
+            (
+                ProxyError::Dial(DialError::Tls(TlsFault::Timeout)),
+                504,
+                Some("webgateway; error=connection_timeout; details=\"TLS handshake timeout\""),
+            ),
+            (ProxyError::Dial(DialError::NoHttp2), 502, Some("webgateway; error=http_protocol_error")),
+            (ProxyError::Dial(DialError::Busy), 503, Some("webgateway; error=connection_limit_reached")),
+            (ProxyError::UpgradeOverHttp2, 501, Some("webgateway; error=http_upgrade_failed")),
             (ProxyError::Denied, 403, Some("webgateway; error=http_request_denied")),
         ] {
             let response = error.response();

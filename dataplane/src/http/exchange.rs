@@ -1,5 +1,6 @@
 //! The progress of the requests of a connection, which tells a stalled client from one that waits for a backend.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -59,6 +60,7 @@ pub(crate) struct Exchange {
     last_progress: Cell<Instant>,
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
+    kept: RefCell<Option<Box<dyn Any>>>,
 }
 
 /// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
@@ -109,6 +111,7 @@ impl Progress {
             is_answered: Cell::new(false),
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
+            kept: RefCell::default(),
         })
     }
 
@@ -277,6 +280,16 @@ impl Exchange {
     #[must_use]
     pub(crate) fn membership(&self) -> Option<&Rc<Membership>> {
         self.membership.get()
+    }
+
+    /// Keeps a guard until the end of the exchange.
+    pub(crate) fn keep(&self, guard: Box<dyn Any>) {
+        self.kept.replace(Some(guard));
+    }
+
+    /// Takes the guard that the exchange keeps, for what continues after it.
+    pub(crate) fn take_kept(&self) -> Option<Box<dyn Any>> {
+        self.kept.take()
     }
 
     /// Returns whether the route of the exchange's own membership was cut.

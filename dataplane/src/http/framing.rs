@@ -46,8 +46,8 @@ pub(crate) enum Direction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TrailerRules {
     direction: Direction,
-    /// The fields that Connection names in the head of the message.
-    hop_by_hop: Vec<HeaderName>,
+    /// The fields that may not be trailers: those that Connection names in the head of the message, and others.
+    excluded: Vec<HeaderName>,
 }
 
 impl Content {
@@ -124,7 +124,14 @@ impl TrailerRules {
     /// Creates the rules for a message in this direction, from its head as it was received.
     #[must_use]
     pub(crate) fn from_head(headers: &HeaderMap, direction: Direction) -> Self {
-        Self { direction, hop_by_hop: named_by_connection(headers) }
+        Self { direction, excluded: named_by_connection(headers) }
+    }
+
+    /// Excludes further fields, which the sender may not set.
+    #[must_use]
+    pub(crate) fn excluding<'a>(mut self, names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        self.excluded.extend(names.cloned());
+        self
     }
 
     /// Removes trailers that may not be forwarded from a frame; `None` if nothing is left. Data frames are unchanged.
@@ -140,7 +147,7 @@ impl TrailerRules {
     }
 
     fn admits(&self, name: &str) -> bool {
-        is_trailer(name, self.direction) && !self.hop_by_hop.iter().any(|named| named == name)
+        is_trailer(name, self.direction) && !self.excluded.iter().any(|named| named == name)
     }
 }
 

@@ -14,6 +14,10 @@ use thiserror::Error;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The field with the user whom the gateway has authenticated.
+pub(crate) const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
+/// The field with the same user, by its other common name.
+pub(crate) const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
 /// The field that reveals forwarding loops (RFC 8586).
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -36,10 +40,16 @@ pub(crate) enum RequestError {
     /// The body violates its framing or ended early.
     #[error("its body is invalid or incomplete")]
     InvalidBody,
+    /// The path has one rule of the route if it is read in one way, and another one if it is read in another way.
+    #[error("its path is ambiguous")]
+    AmbiguousPath,
     /// A request for an upgrade has a body.
     #[error("it asks for an upgrade and has a body")]
     UpgradeBody,
 }
+
+/// A change of a request's fields: a field is removed, or a value is added to it.
+pub(crate) type FieldChange = (HeaderName, Option<HeaderValue>);
 
 /// The host that a request is for.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +75,8 @@ pub(crate) struct Forwarded<'a> {
     pub cdn_id: &'a HeaderValue,
     /// Forwards the upgrade to WebSocket that the request asks for.
     pub upgrade: bool,
+    /// The changes of fields that the authentication of the client requires, in this order.
+    pub changes: &'a [FieldChange],
 }
 
 /// Validates a request's head and returns its target.
@@ -226,6 +238,12 @@ pub(crate) fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
     let accepts_trailers = accepts_trailers(headers);
     strip(headers, |name| is_hop_by_hop(name) || is_reserved(name));
     join_cookies(headers);
+    for (name, value) in forwarded.changes {
+        match value {
+            Some(value) => drop(headers.append(name, value.clone())),
+            None => drop(headers.remove(name)),
+        }
+    }
     headers.insert(HOST, forwarded.authority.clone());
     headers.insert(X_FORWARDED_FOR, forwarded.client.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(forwarded.proto));

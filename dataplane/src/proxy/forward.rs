@@ -1,5 +1,7 @@
 //! Forwarding of a request to a backend of its route, with retries where they are safe.
 
+mod http2;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -14,13 +16,16 @@ use tokio::time::Instant;
 use tracing::debug;
 use webgateway_process::ResponseHeads;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
+use webgateway_proto::model::{Backend, Backends};
 
 use crate::backend::dial::DialError;
-use crate::backend::pool::{BackendConnection, PoolKey, handshake, keep_alive_timeout};
+use crate::backend::lease::{ConnectionLease, Lease};
+use crate::backend::pool::{BackendConnection, handshake, handshake_tls, keep_alive_timeout};
+use crate::backend::pool_key::PoolKey;
+use crate::backend::transport::Transport;
 use crate::context::{ConnectionContext, WorkerContext};
-use crate::http::body::{Lease, RequestBody};
+use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Direction, TrailerRules, frame_response};
@@ -30,7 +35,7 @@ pub(crate) struct BackendResponse {
     /// The response, its body unread.
     pub response: Response<Incoming>,
     /// The lease of the backend connection.
-    pub lease: Lease,
+    pub lease: Lease<RequestBody>,
     /// The rules for the trailers of the response.
     pub rules: TrailerRules,
 }
@@ -43,19 +48,20 @@ enum SendError {
     Sent(ProxyError),
 }
 
-/// Sends `request` to a backend of `route`, and to a second one if nothing could be sent to the first.
+/// Sends `request` to one of these backends of `route`, and to a second one if nothing could be sent to the first.
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
     ConnectionContext { worker, origin, .. }: &ConnectionContext,
     route: &FeedRoute,
+    backends: &Backends,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
     let header = origin.header(route.destination.options.proxy_protocol);
-    // A route has at least one backend, so this value is always replaced.
+    // There is at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
-    for (attempt, backend) in worker.connector.candidates(route).enumerate() {
+    for (attempt, backend) in worker.connector.candidates(route, backends).enumerate() {
         if attempt > 0 {
             worker.metrics.count_retry();
         }
@@ -64,8 +70,13 @@ pub(crate) async fn forward(
         {
             request.headers_mut().insert(HOST, own);
         }
-        let key = PoolKey { backend: backend.address(), header: header.clone() };
-        match send(worker, backend, key, request, exchange).await {
+        let key = PoolKey { backend, header: header.clone() };
+        let sent = if route.destination.options.backend_protocol.is_http2() {
+            Box::pin(http2::send(worker, route, key, request, exchange)).await
+        } else {
+            send(worker, route, key, request, exchange).await
+        };
+        match sent {
             Ok(response) => {
                 worker.connector.record_response(backend);
                 return Ok(response);
@@ -99,7 +110,7 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
 /// without a response and the request may be repeated, it is sent once more on a new connection.
 async fn send(
     worker: &Rc<WorkerContext>,
-    backend: Backend,
+    route: &FeedRoute,
     key: PoolKey,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -107,7 +118,7 @@ async fn send(
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
-            false => worker.pool.take(&key, worker.clock.now()).await,
+            false => worker.pool.take(&key, route, worker.clock.now()).await,
             true => None,
         };
         // The backend may close an idle connection at the moment the request is sent.
@@ -115,7 +126,7 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, backend, &key.header)).await {
+            None => match Box::pin(connect(worker, route, &key)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
@@ -131,14 +142,23 @@ async fn send(
     }
 }
 
-/// Opens a new connection to a backend, which begins with `header`.
+/// Opens a new connection to a backend, which begins with the header of `key`, with TLS if the route has it.
 async fn connect(
     worker: &WorkerContext,
-    backend: Backend,
-    header: &[u8],
+    route: &FeedRoute,
+    key: &PoolKey,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
-    let stream = worker.connector.dial(backend, header).await?;
-    let connection = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
+    let PoolKey { backend, header } = key;
+    let stream = worker.connector.dial(*backend, header).await?;
+    let (tasks, address, limits) = (&worker.tasks, backend.address(), &worker.limits);
+    let connection = match Transport::of(route) {
+        Some(transport) if transport.tls.is_some() => {
+            let secured = worker.connector.secure(stream, &transport).await;
+            let stream = worker.connector.record_begin(*backend, &transport, secured)?;
+            handshake_tls(tasks, address, stream, transport, limits).await
+        }
+        _ => handshake(tasks, address, stream, limits).await,
+    };
     connection.map_err(|error| ProxyError::from(&error))
 }
 
@@ -164,8 +184,8 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, key, connection, keep_alive, is_reusable };
-            Ok(BackendResponse { response, lease, rules })
+            let lease = ConnectionLease { pool, key, connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, lease: Lease::Connection(lease), rules })
         }
         Some(Err(error)) => {
             debug!(backend = %key.backend, error = %error.error(), "no response from backend");

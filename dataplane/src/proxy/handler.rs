@@ -13,6 +13,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
 use super::api;
+use super::auth::{self, Authentication, PendingRequest};
 use super::request::{ProxyTarget, proxy_request};
 use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
@@ -21,9 +22,10 @@ use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::grpc;
 use crate::http::headers::{self, Forwarded};
 use crate::http::incoming::RequestStream;
-use crate::policy;
+use crate::policy::{self, paths::PathDecision};
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS the gateway terminates.
@@ -73,16 +75,18 @@ async fn handle(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
+    let is_grpc = grpc::is_call(&request);
     let context = &connection.context;
     let record = context.worker.access_log.then(|| AccessRecord::of(&request));
+    let mut route = None;
     let answered = if span::is_on() {
         let id = context.progress.request_count();
-        Box::pin(within_span(id, respond(&connection, request, &exchange))).await
+        Box::pin(within_span(id, respond(&connection, request, &exchange, &mut route))).await
     } else {
-        respond(&connection, request, &exchange).await
+        respond(&connection, request, &exchange, &mut route).await
     };
     exchange.mark_answered();
-    let mut response = answered.unwrap_or_else(|error| error.response());
+    let mut response = policy::finish(route.as_deref(), answered, is_grpc);
     if is_head && !is_h1 {
         // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
         *response.body_mut() = ResponseBody::fixed("");
@@ -97,10 +101,12 @@ async fn handle(
     Ok(response)
 }
 
+/// Responds to a request. If it is for a route, that is put into `served_route`.
 async fn respond(
     connection: &TerminatedConnection,
-    request: Request<RequestStream>,
+    mut request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
+    served_route: &mut Option<Arc<FeedRoute>>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let TerminatedConnection { context, client_value, cert, cdn_id } = connection;
     let sni = &*context.origin.server_name;
@@ -114,12 +120,31 @@ async fn respond(
             let authority = target.authority.to_owned();
             return Box::pin(api::call(context, request, &authority, exchange)).await;
         }
-        Upstream::Route(route) => route,
+        Upstream::Route(route) => &*served_route.insert(route),
     };
-    policy::admit(context, &route)?;
+    policy::admit(context, route, exchange)?;
     let authority = &target.authority_value()?;
-    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
-    proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await
+    let options = &route.destination.options;
+    let forwarded =
+        Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false, changes: &[] };
+    let changes = match &options.auth {
+        None => Vec::new(),
+        // Boxed, so that requests without authentication do not reserve its space.
+        Some(auth) => {
+            let (request, forwarded) = (&request, &forwarded);
+            let pending = PendingRequest { connection: context, route, request, forwarded, exchange };
+            match Box::pin(auth::authenticate(pending, auth)).await? {
+                Authentication::Accepted(changes) => changes,
+                Authentication::Answered(response) => return Ok(*response),
+            }
+        }
+    };
+    let path = match policy::paths::apply(&options.paths, &mut request)? {
+        PathDecision::Forward(path) => path,
+        PathDecision::Redirect(response) => return Ok(policy::own_response(options, response)),
+    };
+    let forwarded = Forwarded { changes: &changes, ..forwarded };
+    proxy_request(context, ProxyTarget { route, path, forwarded }, request, exchange).await
 }
 
 /// Returns the upstream of a request for `host` on a connection with this server name and certificate.

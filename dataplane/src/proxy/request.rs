@@ -11,6 +11,7 @@ use webgateway_proto::feed::FeedRoute;
 use super::forward::{BackendResponse, forward};
 use super::span::record_route;
 use super::upgrade::{Upgrade, spawn_tunnel};
+use crate::backend::lease::Lease;
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
 use crate::http::body::{RequestBody, ResponseBody, TrailerOutput, TrailerPath};
@@ -19,11 +20,14 @@ use crate::http::exchange::Exchange;
 use crate::http::framing::{Content, Direction, TrailerRules, frame_request};
 use crate::http::headers::{self, Forwarded, RequestError};
 use crate::http::incoming::RequestStream;
+use crate::policy::{self, paths::PathTarget};
 
 /// The route of a request, and the header fields that describe the client to the backend.
 pub(crate) struct ProxyTarget<'a> {
     /// The route.
     pub route: &'a FeedRoute,
+    /// The target by the path rules of the route.
+    pub path: PathTarget<'a>,
     /// The header fields that describe the client. `upgrade` is overwritten according to the request.
     pub forwarded: Forwarded<'a>,
 }
@@ -32,7 +36,7 @@ pub(crate) struct ProxyTarget<'a> {
 /// the request ends, even if its connection is a member of another route.
 pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
-    ProxyTarget { route, mut forwarded }: ProxyTarget<'_>,
+    ProxyTarget { route, path, mut forwarded }: ProxyTarget<'_>,
     mut request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -48,10 +52,16 @@ pub(crate) async fn proxy_request(
     forwarded.upgrade = headers::is_websocket_upgrade(&request);
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     let output = trailer_output(&request, connection);
-    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
+    let changes = &route.destination.options.headers;
+    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend)
+        .excluding(forwarded.changes.iter().map(|(name, _)| name))
+        .excluding(changes.request().replaced());
     headers::to_backend(request.headers_mut(), forwarded);
-    let mut forwarding =
-        std::pin::pin!(forward(connection, route, outgoing(request, exchange, rules), exchange));
+    path.describe(request.headers_mut());
+    policy::headers::change(changes.request(), request.headers_mut());
+    let backends = path.backends.unwrap_or(&route.destination.backends);
+    let request = outgoing(request, exchange, rules);
+    let mut forwarding = std::pin::pin!(forward(connection, route, backends, request, exchange));
     let response = match exchange.membership() {
         None => forwarding.await,
         Some(own) => tokio::select! {
@@ -62,14 +72,21 @@ pub(crate) async fn proxy_request(
     };
     let BackendResponse { mut response, lease, rules } = response?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let upgraded = upgrade_connection(connection, exchange, response, client);
-        lease.connection.control.set_in_flight(upgraded.is_err());
-        if let Err(error) = &upgraded {
-            worker.refused_responses.report(lease.key.backend, error);
+        let mut upgraded = upgrade_connection(connection, exchange, response, client);
+        if let Ok(upgraded) = &mut upgraded {
+            policy::headers::change(changes.response(), upgraded.headers_mut());
+        }
+        if let Lease::Connection(lease) = &lease {
+            lease.connection.control.set_in_flight(upgraded.is_err());
+            if let Err(error) = &upgraded {
+                worker.refused_responses.report(lease.key.backend.address(), error);
+            }
         }
         return upgraded;
     }
     headers::to_client(response.headers_mut(), false);
+    policy::headers::change(changes.response(), response.headers_mut());
+    let rules = rules.excluding(changes.response().replaced());
     let (mut head, body) = response.into_parts();
     // The version is per hop: HTTP/1.0 here would close the client's connection and change the framing.
     head.version = Version::HTTP_11;
@@ -112,6 +129,7 @@ fn upgrade_connection(
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
+        kept: exchange.take_kept(),
         open: Rc::clone(&connection.open),
     };
     spawn_tunnel(Rc::clone(&connection.worker), upgrade);

@@ -1,5 +1,6 @@
 //! Upgraded connections: tunnels of WebSocket frames between client and backend.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Upgrade {
     pub membership: Rc<Membership>,
     /// The permit of the connection.
     pub open: Rc<OpenConnection>,
+    /// The guards that the exchange kept.
+    pub kept: Option<Box<dyn Any>>,
 }
 
 /// Runs the tunnel in its own task until it ends, is idle for too long, or its route is cut.
@@ -37,7 +40,7 @@ pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    let Upgrade { client, backend, membership, open: _open } = upgrade;
+    let Upgrade { client, backend, membership, open: _open, kept: _kept } = upgrade;
     let mut cut = std::pin::pin!(membership.watch().reaches(Phase::Cut));
     let both = tokio::select! {
         both = async { tokio::try_join!(client, backend) } => both,

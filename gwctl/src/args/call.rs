@@ -15,7 +15,7 @@ use crate::cli;
 #[derive(Debug)]
 pub(crate) enum Call {
     /// Calls `routes.create`.
-    Create(RouteCreate),
+    Create(Box<RouteCreate>),
     /// Calls `routes.list` for all pages, or up to the limit.
     List(RouteListParams),
     /// Calls `routes.list`, and then again for each change.

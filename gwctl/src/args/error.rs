@@ -97,6 +97,7 @@ impl ArgError {
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Option(error) => error.flag,
+            Self::UnsuitableOption(UnsuitableOptionError::Needs { option, .. }) => option,
             Self::UnsuitableOption(_) => "-t/--tls-pass",
             Self::Route(_) => "ROUTE",
             Self::Certificate(_) => "-c/--certificate",
@@ -141,9 +142,9 @@ impl ArgError {
             Self::PassthroughSubdomain => Some("give -f HOST instead of -s, or omit -t"),
             Self::Option(error) => error.hint,
             Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
-            Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
-                Some("omit this option or -t")
-            }
+            Self::UnsuitableOption(
+                UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate,
+            ) => Some("omit this option or -t"),
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
             Self::Route(_) => Some("give the route's host, such as app.example.org, or its id"),
             Self::Reason(_) | Self::For | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,

@@ -1,6 +1,5 @@
 //! The conversion of `gwctl routes …` into API params.
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use webgateway_proto::api::{ExplainParams, RouteCreate, RouteListParams, RouteUpdate};
 use webgateway_proto::model::{Backends, Host, InvalidBackendsError, Mode, Prefixes, RouteId, RouteOptions};
 
@@ -44,8 +43,8 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
     let backends = if flags.backend.is_empty() { None } else { Some(parse_backends(&flags.backend)?) };
     let mode = flags.tls_pass.map(mode);
     let options = flags.reset.add_to(flags.options.patch()?);
-    if let Some(mode) = mode {
-        RouteOptions::default().patched(options.clone()).check_fits(mode)?;
+    if mode == Some(Mode::Passthrough) {
+        RouteOptions::default().patched(options.clone()).check_fits(Mode::Passthrough)?;
     }
     let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..RouteUpdate::default() };
     if update == RouteUpdate::default() {
@@ -108,8 +107,7 @@ pub(crate) fn parse_label(text: &str) -> Result<String, ArgError> {
 
 /// Parses and normalises backends. Only the gateway knows the allowed prefixes, so any address is accepted.
 pub(crate) fn parse_backends(texts: &[String]) -> Result<Vec<String>, InvalidBackendsError> {
-    let any_prefix = Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
-    let backends = Backends::parse(texts, &any_prefix)?;
+    let backends = Backends::parse(texts, &Prefixes::all())?;
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())
 }
 

@@ -18,7 +18,7 @@ fn parse(line: &str) -> Result<Action, ArgError> {
 
 fn call(line: &str) -> Result<Call, ArgError> {
     match parse(&format!("{line} -k user1.priv"))? {
-        Action::Signed { call, .. } => Ok(call),
+        Action::Signed { call, .. } => Ok(*call),
         other => panic!("{other:?}"),
     }
 }

@@ -1,8 +1,15 @@
 //! The flags of route options, which `routes create` and `routes update` share.
 
 mod access;
+mod auth;
+mod backend;
 mod error;
+mod headers;
+mod hsts;
+mod maintenance;
+mod paths;
 mod proxy_protocol;
+mod rate_limit;
 mod words;
 
 use std::time::Duration;
@@ -44,9 +51,23 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
     #[command(flatten)]
+    backend: backend::BackendFlags,
+    #[command(flatten)]
+    paths: paths::PathFlags,
+    #[command(flatten)]
+    headers: headers::HeaderFlags,
+    #[command(flatten)]
+    hsts: hsts::HstsFlags,
+    #[command(flatten)]
     access: access::AccessFlags,
     #[command(flatten)]
     proxy_protocol: proxy_protocol::ProxyProtocolFlags,
+    #[command(flatten)]
+    maintenance: maintenance::MaintenanceFlags,
+    #[command(flatten)]
+    rate_limit: rate_limit::RateLimitFlags,
+    #[command(flatten)]
+    auth: auth::AuthFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -70,9 +91,26 @@ impl RouteOptionFlags {
             host_header: self.host_header.into(),
             ..RouteOptionsPatch::default()
         };
+        self.backend.add_to(&mut patch)?;
+        self.paths.add_to(&mut patch)?;
+        self.headers.add_to(&mut patch)?;
+        self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
         self.proxy_protocol.add_to(&mut patch);
+        self.maintenance.add_to(&mut patch)?;
+        self.rate_limit.add_to(&mut patch)?;
+        self.auth.add_to(&mut patch)?;
         Ok(patch)
+    }
+
+    /// Iterates over the words of options that may be backends.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
+        self.paths.backends()
+    }
+
+    /// Replaces the backends in options for which `replacement` returns another spelling.
+    pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        self.paths.replace_backends(replacement);
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

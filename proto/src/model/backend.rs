@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -122,6 +122,12 @@ impl Prefixes {
     #[must_use]
     pub fn new(prefixes: Vec<IpNet>) -> Self {
         Self(prefixes)
+    }
+
+    /// Returns the prefixes that contain every address.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())])
     }
 
     /// Returns the backend, or an error if it is outside every prefix.

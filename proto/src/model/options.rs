@@ -4,22 +4,48 @@
 //! which are flattened into the API, the manifest, the feed file and the audit log, stored as one JSON object, and sent
 //! to nodes as one message.
 
+mod auth;
+pub mod backend_tls;
 mod declare;
+mod headers;
+mod hsts;
+mod maintenance;
 mod networks;
+mod object;
 mod patch;
+mod paths;
 mod proxy_protocol;
+mod rate_limit;
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use serde_json::Value;
 use thiserror::Error;
 
+pub use self::auth::{
+    Auth, BasicAuth, ForwardAuth, InvalidAuthError, InvalidBasicAuthError, InvalidForwardAuthError,
+    InvalidPasswordHashError, MAX_HEADERS, MAX_USERS, PasswordHash, PasswordScheme,
+};
+pub use self::backend_tls::{BackendTls, InvalidBackendTlsError, Trust};
 use self::declare::options;
+pub use self::headers::{
+    HeaderChanges, HeaderField, HeaderRules, InvalidHeaderError, MAX_HEADER_BYTES, MAX_HEADER_CHANGES,
+};
+pub use self::hsts::{Hsts, InvalidHstsError};
+pub use self::maintenance::{InvalidMaintenanceError, MAX_MAINTENANCE_TEXT, Maintenance};
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
+pub use self::paths::{
+    InvalidPathRuleError, InvalidPathRulesError, InvalidRedirectError, InvalidRulePathError, MAX_PATH_RULES,
+    MAX_RULE_BACKENDS, MAX_RULE_PATH, MAX_TARGET, PathAction, PathPattern, PathRule, PathRules, Redirect,
+    Rewrite, RulePath,
+};
 pub use self::proxy_protocol::ProxyProtocol;
+pub use self::rate_limit::{InvalidRateLimitError, RateLimit, RequestRate};
 use super::words::{Describe, words};
-use super::{HealthCheck, Mode, Probe};
+use super::{Backend, HealthCheck, InvalidBackendError, Mode, Prefixes, Probe};
 
 // The value after `=` is not the option's default, but an example that differs from it.
 options! {
@@ -39,16 +65,48 @@ options! {
     /// server name of the handshake. Health checks announce no client (`LOCAL`, `UNKNOWN`). Backends must expect it.
     #[serde(default, skip_serializing_if = "ProxyProtocol::is_off")]
     proxy_protocol: ProxyProtocol = ProxyProtocol::V2;
+    /// The protocol that the backends of a terminated route speak.
+    #[serde(default, skip_serializing_if = "BackendProtocol::is_http1")]
+    backend_protocol: BackendProtocol = BackendProtocol::Https;
+    /// TLS to the backends. It needs the `backend_protocol` `https` or `https-h2`.
+    #[serde(default, skip_serializing_if = "BackendTls::is_default")]
+    backend_tls: BackendTls = BackendTls::sample();
+    /// Rules for paths: other backends, a change of the path, or a redirect. An exact path takes precedence over a
+    /// prefix, and a longer prefix over a shorter one, whatever their order. Requests without a rule go to the route's
+    /// backends. At most 64 rules with 128 different backends.
+    #[serde(default, skip_serializing_if = "PathRules::is_empty")]
+    paths: PathRules = PathRules::sample();
+    /// Changes of header fields in requests to backends and in responses to clients. In each direction, fields are
+    /// removed first, then set, then added; at most 64 changes and 8 KiB.
+    #[serde(default, skip_serializing_if = "HeaderRules::is_empty")]
+    headers: HeaderRules = HeaderRules::sample();
+    /// HTTP Strict Transport Security (RFC 6797): browsers use the host with https only. Replaces the backend's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hsts: Option<Hsts> = Hsts::new(Duration::from_secs(365 * 86_400), true, false).ok();
     /// The networks of clients that may use the route. If empty, all clients may.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     allow: Networks = Networks::sample(&["203.0.113.0/24", "2001:db8::/32"]);
     /// The networks of clients that may not use the route. They take precedence over `allow`.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     deny: Networks = Networks::sample(&["203.0.113.7/32"]);
+    /// The maintenance mode: clients get 503 with `Retry-After` and a text, except for those in some networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Maintenance> =
+        Maintenance::new(Some("We are back at 9."), Some(600), Networks::sample(&["203.0.113.0/24"])).ok();
+    /// Limits for each client network (an IPv4 /24 or an IPv6 /56): requests per second with a burst, and concurrent
+    /// requests, or connections of a passthrough route. A client above a limit gets 429 with `Retry-After`. Each node
+    /// counts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<RateLimit> = RateLimit::new(Some(10.0), Some(20), Some(50)).ok();
+    /// The authentication of clients by the gateway: `basic`, with user names and password hashes, or `forward`, with a
+    /// service on the overlay that decides about each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auth: Option<Auth> = Auth::sample();
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.
-const TERMINATED_ONLY: &[&str] = &["host_header"];
+const TERMINATED_ONLY: &[&str] =
+    &["host_header", "backend_protocol", "backend_tls", "paths", "headers", "hsts", "maintenance", "auth"];
 
 words! {
     /// The load balancing policy of a route.
@@ -72,6 +130,39 @@ words! {
     }
 }
 
+words! {
+    /// The protocol between the gateway and the backends of a terminated route.
+    pub enum BackendProtocol {
+        /// HTTP/1.1.
+        #[default]
+        Http1 = "http1",
+        /// HTTP/2 without TLS, with prior knowledge.
+        H2c = "h2c",
+        /// HTTP/1.1 over TLS.
+        Https = "https",
+        /// HTTP/2 over TLS.
+        HttpsH2 = "https-h2",
+    }
+}
+
+impl BackendProtocol {
+    const fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1)
+    }
+
+    /// Returns whether connections to the backends are encrypted.
+    #[must_use]
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Https | Self::HttpsH2)
+    }
+
+    /// Returns whether the backends speak HTTP/2.
+    #[must_use]
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::HttpsH2)
+    }
+}
+
 impl HostHeader {
     const fn is_preserve(&self) -> bool {
         matches!(self, Self::Preserve)
@@ -89,6 +180,11 @@ pub enum UnsuitableOptionError {
     /// A passthrough route has an option that concerns HTTP.
     #[error("`{0}` concerns HTTP, which the gateway cannot see on a passthrough route: remove the option")]
     TerminatedOnly(&'static str),
+    /// A passthrough route has a limit on requests.
+    #[error(
+        "the gateway cannot see the requests of a passthrough route: give `connections` of `rate_limit` without `requests`"
+    )]
+    RequestRate,
     /// An option has no meaning without another one.
     #[error("`{option}` needs {needs}")]
     Needs {
@@ -105,6 +201,7 @@ impl UnsuitableOptionError {
     pub const fn option(self) -> &'static str {
         match self {
             Self::HealthPath => "health",
+            Self::RequestRate => "rate_limit",
             Self::TerminatedOnly(name) | Self::Needs { option: name, .. } => name,
         }
     }
@@ -114,19 +211,60 @@ impl RouteOptions {
     /// Checks that a route of this mode may have these options.
     pub fn check_fits(&self, mode: Mode) -> Result<(), UnsuitableOptionError> {
         if mode == Mode::Terminate {
-            return Ok(());
+            return self.check_needs();
         }
         if self.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_))) {
             return Err(UnsuitableOptionError::HealthPath);
         }
+        if self.rate_limit.is_some_and(|limit| limit.requests().is_some()) {
+            return Err(UnsuitableOptionError::RequestRate);
+        }
         let unsuitable = self.non_defaults().into_iter().find(|name| TERMINATED_ONLY.contains(name));
         unsuitable.map_or(Ok(()), |name| Err(UnsuitableOptionError::TerminatedOnly(name)))
+    }
+
+    /// Checks that no option of a terminated route lacks another one that it needs.
+    fn check_needs(&self) -> Result<(), UnsuitableOptionError> {
+        if !self.backend_tls.is_default() && !self.backend_protocol.has_tls() {
+            let needs = "the `backend_protocol` https or https-h2";
+            return Err(UnsuitableOptionError::Needs { option: "backend_tls", needs });
+        }
+        Ok(())
     }
 
     /// Returns whether clients with this address may use the route.
     #[must_use]
     pub fn admits(&self, client: IpAddr) -> bool {
         !self.deny.contain(client) && (self.allow.is_empty() || self.allow.contain(client))
+    }
+
+    /// Iterates over the addresses that the options connect to, besides the route's backends, each with the name of its
+    /// option.
+    pub fn backends(&self) -> impl Iterator<Item = (&'static str, Backend)> {
+        let of_paths = self.paths.backends().iter().map(|backend| ("paths", *backend));
+        let of_auth = self.auth.iter().filter_map(|auth| match auth {
+            Auth::Basic(_) => None,
+            Auth::Forward(forward) => Some(("auth", forward.backend())),
+        });
+        of_paths.chain(of_auth)
+    }
+
+    /// Checks that all [`backends`](Self::backends) are inside `prefixes`. The error has the name of the option.
+    pub fn check_backends(&self, prefixes: &Prefixes) -> Result<(), (&'static str, InvalidBackendError)> {
+        self.backends().try_for_each(|(option, backend)| {
+            prefixes.admit(backend).map(drop).map_err(|error| (option, error))
+        })
+    }
+
+    /// Returns the JSON form for the audit log, in which fingerprints stand for password hashes.
+    #[must_use]
+    pub fn to_audit(&self) -> Value {
+        // Options are always representable as JSON: all keys of their maps are strings.
+        let mut options = serde_json::to_value(self).unwrap_or_default();
+        if let (Some(auth), Some(value)) = (&self.auth, options.get_mut("auth")) {
+            auth.redact(value);
+        }
+        options
     }
 
     /// Wraps the options in an `Arc`. All default options share one, because most routes have them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::options::{RouteOptions, UnsuitableOptionError};
-use super::{Backends, Host, KeyId, Mode, RouteId};
+use super::{Backend, Backends, Host, KeyId, Mode, RouteId};
 
 /// The backends of a host, and how they are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,14 @@ impl Destination {
     pub fn new(mode: Mode, backends: Backends, options: RouteOptions) -> Result<Self, UnsuitableOptionError> {
         options.check_fits(mode)?;
         Ok(Self { mode, backends, options: options.share() })
+    }
+
+    /// Iterates over all backends that requests may be sent to: those of the route and then those of its path rules,
+    /// each once.
+    pub fn all_backends(&self) -> impl Iterator<Item = Backend> {
+        let own = self.backends.as_slice();
+        let of_rules = self.options.paths.backends().iter().filter(|backend| !own.contains(backend));
+        own.iter().chain(of_rules).copied()
     }
 }
 

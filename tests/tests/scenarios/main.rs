@@ -18,8 +18,10 @@ mod feed;
 mod feed_cache;
 mod feed_partitions;
 mod framing;
+mod grpc_backends;
 mod harness;
 mod health;
+mod http2_backends;
 mod http_challenges;
 mod http_port;
 mod inbound_proxy_protocol;
@@ -46,8 +48,15 @@ mod remote_nodes;
 mod responses;
 mod restored_backup;
 mod route_access;
+mod route_basic_auth;
 mod route_changes;
+mod route_forward_auth;
+mod route_headers;
+mod route_hsts;
+mod route_maintenance;
+mod route_paths;
 mod route_proxy_protocol;
+mod route_rate_limit;
 mod route_removal;
 mod setup;
 mod shared_state;
@@ -61,6 +70,7 @@ mod socket_activation;
 mod stress;
 mod strict_heads;
 mod terminated_routes;
+mod tls_backends;
 mod trailers;
 mod uploads;
 mod users;
@@ -85,6 +95,9 @@ fn traffic() -> Vec<Vec<Trial>> {
         websockets::scenarios(),
         misdirected::scenarios(),
         loops::scenarios(),
+        tls_backends::scenarios(),
+        http2_backends::scenarios(),
+        grpc_backends::scenarios(),
         failing_backends::scenarios(),
         health::scenarios(),
         http_port::scenarios(),
@@ -101,7 +114,14 @@ fn traffic() -> Vec<Vec<Trial>> {
         inbound_proxy_protocol::scenarios(),
         proxy_protocol_peers::scenarios(),
         network_limits::scenarios(),
+        route_rate_limit::scenarios(),
+        route_maintenance::scenarios(),
+        route_basic_auth::scenarios(),
+        route_forward_auth::scenarios(),
         route_changes::scenarios(),
+        route_paths::scenarios(),
+        route_headers::scenarios(),
+        route_hsts::scenarios(),
         shutdown::scenarios(),
         logs::scenarios(),
         reload::scenarios(),

@@ -7,11 +7,14 @@ use webgateway_proto::model::{Balance, HealthCheck, RouteOptions};
 use super::*;
 use crate::store::open::MIGRATIONS;
 
+/// The version of the migration.
+const THIS: &str = "20261126000010";
+
 /// Creates the tables as before the migration, with a route of each kind, and migrates them.
 fn migrated() -> SqliteConnection {
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
     for migration in conn.pending_migrations(MIGRATIONS).unwrap() {
-        if migration.name().version().to_string() == "20261126000010" {
+        if migration.name().version().to_string() == THIS {
             break;
         }
         conn.run_migration(&*migration).unwrap();
@@ -41,7 +44,7 @@ fn the_migration_moves_balance_and_health_into_the_options() {
     let first = RouteOptions { balance: Balance::Random, health: Some(health), ..RouteOptions::default() };
     assert_eq!(options.iter().map(read).collect::<Vec<_>>(), [first, RouteOptions::default()]);
 
-    conn.revert_last_migration(MIGRATIONS).unwrap();
+    while conn.revert_last_migration(MIGRATIONS).unwrap().to_string() != THIS {}
     let query =
         "SELECT count(*) AS n FROM routes WHERE balance = 'random' AND json_extract(health, '$.path') = '/up'
                 OR balance = 'round_robin' AND health IS NULL";

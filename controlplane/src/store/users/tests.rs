@@ -69,6 +69,13 @@ async fn counts_follow_inserted_changed_and_deleted_routes() {
     for (sql, a, b) in [
         ("UPDATE routes SET host = 'other.x', backends = backends WHERE id = '1'", (2, 3), (1, 1)),
         (r#"UPDATE routes SET backends = '["[400::9]:80"]' WHERE id = '1'"#, (2, 2), (1, 1)),
+        (
+            r#"UPDATE routes SET options = '{"paths":[{"prefix":"/a","backends":["[400::9]:80","[400::8]:80"]},
+                {"prefix":"/b"},{"prefix":"/c","backends":["[400::8]:80"]}]}' WHERE id = '1'"#,
+            (2, 3),
+            (1, 1),
+        ),
+        ("UPDATE routes SET options = '{}' WHERE id = '1'", (2, 2), (1, 1)),
         ("UPDATE routes SET owner = 'b' WHERE id = '2'", (1, 1), (2, 2)),
         ("DELETE FROM routes WHERE owner = 'a'", (0, 0), (2, 2)),
     ] {

@@ -42,7 +42,7 @@ fn a_backend_is_unhealthy_after_fall_failures_and_healthy_after_rise_successes()
         let transition = list.record_outcome(&due, if good { Ok(()) } else { bad() }, now, 0.5);
         (
             transition.map(|transition| transition.reason.is_some()),
-            list.unhealthy().contains(due.target.backend, Some(&app)),
+            list.unhealthy().contains(due.target.backend, &app),
         )
     };
     assert_eq!([outcome(false), outcome(false), outcome(true)], [(None, false); 3]);
@@ -106,11 +106,11 @@ fn one_passive_failure_makes_a_backend_unhealthy_and_one_success_healthy() {
     let (mut list, now) = (CheckSchedule::default(), Instant::now());
     let one = backend("[400::1]:80");
     assert!(
-        list.record_failure(one, "refused", now)
+        list.record_failure(one, None, "refused", now)
             .is_some_and(|transition| transition.reason.as_deref() == Some("refused"))
     );
-    assert_eq!(list.record_failure(one, "refused", now), None, "reported once");
-    assert!(list.unhealthy().contains(one, None));
+    assert_eq!(list.record_failure(one, None, "refused", now), None, "reported once");
+    assert!(list.unhealthy().contains_passive(one, None));
     let at = list.next_due().unwrap();
     let due = list.pop_due(at).unwrap();
     assert_eq!(list.record_outcome(&due, bad(), at, 0.5), None);
@@ -118,8 +118,8 @@ fn one_passive_failure_makes_a_backend_unhealthy_and_one_success_healthy() {
     let due = list.pop_due(at).unwrap();
     assert_eq!(list.record_outcome(&due, Ok(()), at, 0.5), Some(Transition { backend: one, reason: None }));
     assert!(list.unhealthy().iter().next().is_none() && list.checks.is_empty() && list.passive_count == 0);
-    list.record_failure(one, "refused", now);
-    assert!(list.record_success(one).is_some() && list.record_success(one).is_none());
+    list.record_failure(one, None, "refused", now);
+    assert!(list.record_success(one, None).is_some() && list.record_success(one, None).is_none());
     assert!(list.due.is_empty());
 }
 
@@ -127,7 +127,7 @@ fn one_passive_failure_makes_a_backend_unhealthy_and_one_success_healthy() {
 fn passive_checks_expire_and_their_number_is_bounded() {
     let (mut list, now) = (CheckSchedule::default(), Instant::now());
     for n in 0..MAX_PASSIVE + 5 {
-        list.record_failure(backend(&format!("[400::{n:x}]:80")), "refused", now);
+        list.record_failure(backend(&format!("[400::{n:x}]:80")), None, "refused", now);
     }
     assert_eq!((list.passive_count, list.unhealthy().len()), (MAX_PASSIVE, MAX_PASSIVE));
     while let Some(due) = list.pop_due(now + HOUR) {

@@ -1,5 +1,6 @@
 //! Tests of heads: hop-by-hop fields and forged ones are removed, all others are forwarded.
 
+use http::header::AUTHORIZATION;
 use proptest::prelude::*;
 
 use super::*;
@@ -68,6 +69,14 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn forwarded(pairs: &[(&'static str, &'static str)], upgrade: bool) -> HeaderMap {
+    forwarded_with(pairs, upgrade, &[])
+}
+
+fn forwarded_with(
+    pairs: &[(&'static str, &'static str)],
+    upgrade: bool,
+    changes: &[FieldChange],
+) -> HeaderMap {
     let mut map = headers(pairs);
     let (client, authority) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("a.example"));
     to_backend(
@@ -78,9 +87,35 @@ fn forwarded(pairs: &[(&'static str, &'static str)], upgrade: bool) -> HeaderMap
             proto: "https",
             cdn_id: &HeaderValue::from_static("gw.example"),
             upgrade,
+            changes,
         },
     );
     map
+}
+
+#[test]
+fn the_user_of_a_request_is_the_authenticated_one() {
+    let removed = [AUTHORIZATION, REMOTE_USER, X_FORWARDED_USER].map(|name| (name, None));
+    let alice = Some(HeaderValue::from_static("alice"));
+    let added = [(REMOTE_USER, alice.clone()), (X_FORWARDED_USER, alice)];
+    let changes: Vec<FieldChange> = removed.into_iter().chain(added).collect();
+    let map = forwarded_with(
+        &[
+            ("authorization", "Basic YWxpY2U6cw=="),
+            ("remote-user", "admin"),
+            ("remote-user", "root"),
+            ("remote_user", "admin"),
+            ("x-forwarded-user", "admin"),
+            ("x_forwarded_user", "admin"),
+            ("connection", "remote-user, x-forwarded-user, authorization"),
+        ],
+        false,
+        &changes,
+    );
+    assert_eq!(map.len(), OURS.len() + 2, "{map:?}");
+    for name in [REMOTE_USER, X_FORWARDED_USER] {
+        assert_eq!(map.get_all(&name).iter().collect::<Vec<_>>(), ["alice"], "{name}");
+    }
 }
 
 const OURS: [(&str, &str); 5] = [

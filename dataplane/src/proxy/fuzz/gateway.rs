@@ -155,8 +155,14 @@ impl Gateway {
             return Err(RequestError::UpgradeBody.into());
         }
         let (client, cdn_id) = (HeaderValue::from_static(CLIENT), HeaderValue::from_static(CDN_ID));
-        let fields =
-            Forwarded { client: &client, authority: &authority, proto: "https", cdn_id: &cdn_id, upgrade };
+        let fields = Forwarded {
+            client: &client,
+            authority: &authority,
+            proto: "https",
+            cdn_id: &cdn_id,
+            upgrade,
+            changes: &[],
+        };
         let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
         headers::to_backend(request.headers_mut(), fields);
         let (mut head, incoming) = request.into_parts();

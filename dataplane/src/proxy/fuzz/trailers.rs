@@ -76,8 +76,14 @@ fn as_headers(fields: &HeaderMap, name: &HeaderName, direction: Direction) -> He
         Direction::ToBackend => {
             let authority = &HeaderValue::from_static("a.example");
             let (client, cdn_id) = (HeaderValue::from_static(CLIENT), HeaderValue::from_static(CDN_ID));
-            let forwarded =
-                Forwarded { client: &client, authority, proto: "https", cdn_id: &cdn_id, upgrade: false };
+            let forwarded = Forwarded {
+                client: &client,
+                authority,
+                proto: "https",
+                cdn_id: &cdn_id,
+                upgrade: false,
+                changes: &[],
+            };
             headers::to_backend(&mut headers, forwarded);
         }
     }

@@ -19,6 +19,18 @@ impl OptionError {
     pub(super) fn new(flag: &'static str, error: &dyn std::error::Error) -> Self {
         Self { flag, hint: None, message: error.to_string() }
     }
+
+    /// Returns the error with the next step for the user, if there is one.
+    pub(super) fn with_hint(self, hint: Option<&'static str>) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// Creates the error of a flag whose value is no header field.
+    pub(super) fn no_field(flag: &'static str, text: &str) -> Self {
+        let message =
+            format!("`{text}` is not a header field: write a name, a colon and a value, such as 'X-A: b'");
+        Self { flag, hint: None, message }
+    }
 }
 
 impl From<InvalidHealthCheckError> for OptionError {

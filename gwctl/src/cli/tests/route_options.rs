@@ -72,6 +72,9 @@ fn flags_of(option: &str) -> Vec<Arg> {
 
 fn flag_text(arg: &Arg) -> String {
     let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+    if !arg.get_action().takes_values() {
+        return format!("- `{short}--{}`: {}\n", arg.get_long().unwrap(), arg.get_help().unwrap());
+    }
     let names = arg.get_value_names().unwrap_or_default();
     let values: String = names.iter().map(|name| format!(" <{name}>")).collect();
     let help = arg.get_help().unwrap().to_string();

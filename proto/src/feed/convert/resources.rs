@@ -10,8 +10,8 @@ use crate::feed::resource::{
 };
 use crate::feed::wire;
 use crate::model::{
-    Backends, Certificate, CertificateId, Destination, Host, InvalidCertificateError, InvalidHostError, Mode,
-    Prefixes, RouteId,
+    Backends, Certificate, CertificateId, Destination, Host, InvalidBackendsError, InvalidCertificateError,
+    InvalidHostError, Mode, Prefixes, RouteId,
 };
 
 /// Reads a resource; `None` if this build does not know its kind. A backend outside `allowed` is an error.
@@ -45,6 +45,7 @@ fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, Inval
     };
     let backends = Backends::parse(&route.backends, allowed)?;
     let options = options::read(&route)?;
+    options.check_backends(allowed).map_err(|(_, error)| InvalidBackendsError::from(error))?;
     Ok(FeedRoute {
         id: RouteId::from_bytes(id),
         host: Host::parse(&route.host)?,
