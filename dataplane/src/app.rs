@@ -23,6 +23,7 @@ use webgateway_process::{
 use crate::backend::connector::Observation;
 use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
+use crate::backend::probe::ProbeDialer;
 use crate::backend::tls::BackendTlsConfigs;
 use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
@@ -40,6 +41,7 @@ use crate::feed::{Publisher, file, renewal};
 use crate::identity::{IdentityStore, StateDirError};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::network_limits::NetworkLimits;
 use crate::problems::problems;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
@@ -153,6 +155,7 @@ impl Application for App {
         let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
         let ack_timeout = config.live.limits.ack_timeout;
         let dialer = Dialer { own_listeners, ack_timeout, tls: BackendTlsConfigs::default() };
+        let dialer = ProbeDialer::new(dialer, live.clone());
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
         let (traffic, stats) = traffic_reporter(metrics.stats_unattributed.clone());
         let shared = SharedParts {
@@ -162,6 +165,7 @@ impl Application for App {
             draining: drain.subscribe(),
             view: view.clone(),
             observations,
+            network_limits: NetworkLimits::new(metrics.client_networks.clone()),
             live: live.clone(),
             stats,
         };
@@ -277,7 +281,7 @@ fn own_listeners(
 
 /// Starts the health checks of backends.
 fn start_monitor(
-    dialer: Dialer,
+    dialer: ProbeDialer,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
     tasks: &Tasks,

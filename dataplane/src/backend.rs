@@ -14,6 +14,7 @@ pub(crate) mod loop_detection;
 pub(crate) mod monitor;
 pub(crate) mod open_requests;
 pub(crate) mod pool;
+pub(crate) mod pool_key;
 pub(crate) mod probe;
 pub(crate) mod stream;
 pub(crate) mod tls;

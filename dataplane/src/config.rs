@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use webgateway_process::settings::{Program, Verb};
+use webgateway_proto::model::options::Networks;
 use webgateway_proto::model::{NodeName, RemoteAddress};
 
 pub(crate) use self::endpoint::Endpoint;
@@ -17,7 +18,7 @@ pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
     API_ANSWER, API_ANSWERS, API_BODIES, API_BODY_TIMEOUT, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT,
-    HELLO_BYTES, Limits, POOL_PER_BACKEND,
+    HELLO_BYTES, Limits, NetworkQuota, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
 pub(crate) use self::settings::Settings;
@@ -74,6 +75,8 @@ pub struct Live {
     pub access_log: bool,
     /// Every bound on size and time.
     pub limits: Limits,
+    /// The networks of the load balancers that announce their clients by the PROXY protocol.
+    pub trusted_balancers: Networks,
 }
 
 impl Settings {
@@ -105,7 +108,11 @@ impl Settings {
             dns_listen: self.dns.listen,
             cache_dir: self.cache_dir,
             state_dir: self.state_dir,
-            live: Live { access_log: self.access_log, limits: self.limits },
+            live: Live {
+                access_log: self.access_log,
+                limits: self.limits,
+                trusted_balancers: self.proxy_protocol.trusted,
+            },
         })
     }
 }
@@ -230,6 +237,8 @@ mod tests {
             ("--limits-response-timeout", "1000000years"),
             ("--limits-drain", "1year"),
             ("--limits-connections", "0"),
+            ("--limits-handshake-burst-per-network", "0"),
+            ("--limits-handshakes-per-network", "20000000"),
             ("--limits-streams", "0"),
             ("--limits-header-bytes", "1"),
             ("--limits-backlog-bytes", "1"),
@@ -240,6 +249,7 @@ mod tests {
             assert_eq!(flag, format!("--{}", named.replace(['.', '_'], "-")), "{error}");
         }
         assert!(resolve(&["--limits-drain", "0s"]).is_ok());
+        assert!(resolve(&["--limits-connections-per-network", "0"]).is_ok(), "no limit");
     }
 
     #[test]
@@ -258,6 +268,7 @@ mod tests {
             (["--feed-endpoint", "x"], "feed.endpoint"),
             (["--workers", "0"], "workers"),
             (["--listen", "nowhere"], "listen"),
+            (["--proxy-protocol-trusted", "10.0.0.0/33"], "`proxy_protocol.trusted`: `10.0.0.0/33`"),
             (["--limits-drain", "soon"], "limits.drain"),
         ] {
             let error = read(&args).unwrap_err();

@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use webgateway_proto::model::RouteId;
 
+use crate::network_limits::NetworkConnection;
+
 /// The time that an idle connection stays open after its drain has started, so that a request in flight is answered
 /// (with `connection: close` or after GOAWAY) instead of being lost.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -64,11 +66,13 @@ pub(crate) struct Membership {
     watch: Rc<PhaseWatch>,
 }
 
-/// A guard that counts a connection in the metrics and against `limits.connections` until it is dropped.
+/// A guard that counts a connection in the metrics, against `limits.connections` and for its client's network until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     open: Gauge,
     _permit: OwnedSemaphorePermit,
+    network: Option<NetworkConnection>,
 }
 
 /// Returns a number for a connection that is unique in this process, for the log.
@@ -78,11 +82,16 @@ pub(crate) fn connection_id() -> u64 {
 }
 
 impl OpenConnection {
-    /// Counts a connection that was admitted by `permit`.
+    /// Counts a connection that was accepted with `permit`.
     #[must_use]
     pub(crate) fn new(open: Gauge, permit: OwnedSemaphorePermit) -> Self {
         open.inc();
-        Self { open, _permit: permit }
+        Self { open, _permit: permit, network: None }
+    }
+
+    /// Keeps the count for the client's network.
+    pub(crate) fn keep(&mut self, network: NetworkConnection) {
+        self.network = Some(network);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use webgateway_process::LocalTasks;
+use webgateway_proto::model::options::Networks;
 
 use crate::backend::connector::Connector;
 use crate::backend::loop_detection::LoopDetector;
@@ -21,8 +22,11 @@ use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
+use crate::network_limits::NetworkLimits;
 use crate::passwords::Passwords;
+use crate::proxy_protocol::Origin;
 use crate::rate_limits::RateLimits;
+use crate::refusal_log::RefusalLog;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 
@@ -59,6 +63,12 @@ pub(crate) struct WorkerContext {
     pub stats: Rc<WorkerStats>,
     /// The limits on sizes and times.
     pub limits: Limits,
+    /// The networks of the load balancers that announce their clients by the PROXY protocol.
+    pub trusted_balancers: Networks,
+    /// The limits on each client network, shared by all workers.
+    pub network_limits: NetworkLimits,
+    /// The log of refused connections, shared by all workers.
+    pub refusal_log: RefusalLog,
     /// Enables the access log.
     pub access_log: bool,
     /// The port that clients are redirected to.
@@ -75,6 +85,8 @@ pub(crate) struct ConnectionContext {
     pub worker: Rc<WorkerContext>,
     /// The client's address.
     pub client: IpAddr,
+    /// The client's connection, which backends may be told of.
+    pub origin: Box<Origin>,
     /// The progress of its requests.
     pub progress: Rc<Progress>,
     /// The membership of the connection in its route, or in none.
@@ -86,7 +98,7 @@ pub(crate) struct ConnectionContext {
 impl WorkerContext {
     /// Returns the context with other settings. Open and pooled connections are shared with the old one.
     #[must_use]
-    fn with_settings(&self, Live { access_log, limits }: Live) -> Self {
+    fn with_settings(&self, Live { access_log, limits, trusted_balancers }: Live) -> Self {
         self.pool.set_idle_timeout(limits.backend_idle);
         self.backlog.set_limit(limits.backlog_bytes);
         Self {
@@ -105,8 +117,35 @@ impl WorkerContext {
             metrics: self.metrics.clone(),
             stats: Rc::clone(&self.stats),
             limits,
+            trusted_balancers,
+            network_limits: self.network_limits.clone(),
+            refusal_log: self.refusal_log.clone(),
             access_log,
             https_port: self.https_port,
+        }
+    }
+}
+
+impl ConnectionContext {
+    /// Creates the state of a connection from `origin`.
+    #[must_use]
+    pub(crate) fn new(
+        worker: Rc<WorkerContext>,
+        origin: Box<Origin>,
+        membership: Membership,
+        open: OpenConnection,
+    ) -> Self {
+        Self {
+            client: origin.endpoints.client(),
+            origin,
+            progress: Progress::new(
+                Rc::clone(&worker.clock),
+                worker.tasks.clone(),
+                Rc::clone(&worker.backlog),
+            ),
+            membership: Rc::new(membership),
+            open: Rc::new(open),
+            worker,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The edge: accepts connections, reads their ClientHello and decides between TLS termination and passthrough.
 
+pub(crate) mod admission;
 pub(crate) mod challenge;
 pub(crate) mod connection;
 pub(crate) mod connection_limit;

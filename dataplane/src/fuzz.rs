@@ -2,13 +2,19 @@
 
 use crate::edge::hello::fuzz::hello;
 use crate::proxy::fuzz::{requests, responses, trailers};
+use crate::proxy_protocol::fuzz::proxy_header;
 
 /// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: &[Target] =
-    &[("hello", hello), ("requests", requests), ("responses", responses), ("trailers", trailers)];
+pub const TARGETS: &[Target] = &[
+    ("hello", hello),
+    ("proxy_header", proxy_header),
+    ("requests", requests),
+    ("responses", responses),
+    ("trailers", trailers),
+];
 
 #[cfg(test)]
 mod tests {

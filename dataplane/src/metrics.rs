@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     pub backends_down: Gauge,
     /// The requests and connections that are in no route's statistics, because too many routes have traffic.
     pub stats_unattributed: Counter,
+    /// The client networks with open connections.
+    pub client_networks: Gauge,
 }
 
 /// The counters of one worker.
@@ -155,6 +157,14 @@ pub(crate) enum Refusal {
     Handshake,
     /// The client did not speak HTTP.
     NotHttp,
+    /// The client's network has too many open connections.
+    NetworkConnections,
+    /// The client's network began too many handshakes.
+    NetworkHandshakes,
+    /// A trusted load balancer sent no valid PROXY protocol header.
+    ProxyHeader,
+    /// A trusted load balancer's PROXY protocol header did not come in time.
+    ProxyHeaderTimeout,
 }
 
 impl Metrics {
@@ -165,6 +175,11 @@ impl Metrics {
         let r = registry.sub_registry_with_prefix(PREFIX);
         r.register("connections_accepted", "Connections accepted", metrics.accepted.clone());
         r.register("connections_open", "Open connections", metrics.open.clone());
+        r.register(
+            "client_networks",
+            "Client networks with open connections",
+            metrics.client_networks.clone(),
+        );
         r.register("connections_refused", "Connections refused, by reason", metrics.refused.clone());
         r.register("requests", "Responses sent, by class of status", metrics.requests.clone());
         r.register("retries", "Requests retried at another backend", metrics.retries.clone());

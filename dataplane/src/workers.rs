@@ -24,8 +24,10 @@ use crate::edge::worker::{self, Worker, WorkerSockets};
 use crate::http::backlog::WorkerBacklog;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::network_limits::NetworkLimits;
 use crate::passwords::{PasswordPool, Passwords};
 use crate::rate_limits::RateLimits;
+use crate::refusal_log::RefusalLog;
 use crate::snapshot::Snapshot;
 use crate::stats::{StatsChannels, WorkerStats};
 
@@ -64,6 +66,8 @@ pub(crate) struct SharedParts {
     pub view: BackendView,
     /// The queue of the traffic's observations of backends.
     pub observations: mpsc::Sender<Observation>,
+    /// The limits on each client network.
+    pub network_limits: NetworkLimits,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
     /// The channels to the reporter of traffic.
@@ -118,7 +122,7 @@ pub(crate) fn start_workers(
     tasks: &Tasks,
     watchdog: &mut Watchdog,
 ) -> Result<(), ThreadError> {
-    let refused_responses = RefusedResponseLog::default();
+    let logs = (RefusedResponseLog::default(), RefusalLog::default());
     let rate_limits = Arc::new(RateLimits::default());
     let passwords = PasswordPool::new(Arc::clone(&rate_limits));
     for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
@@ -126,7 +130,7 @@ pub(crate) fn start_workers(
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
         let policies = (Arc::clone(&rate_limits), passwords.clone());
-        let context = context_constructor(shared, refused_responses.clone(), policies, metrics);
+        let context = context_constructor(shared, logs.clone(), policies, metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -137,13 +141,14 @@ pub(crate) fn start_workers(
 /// Returns the constructor of a worker's context, which runs on the worker's thread.
 fn context_constructor(
     shared: &SharedParts,
-    refused_responses: RefusedResponseLog,
+    (refused_responses, refusal_log): (RefusedResponseLog, RefusalLog),
     (rate_limits, passwords): (Arc<RateLimits>, PasswordPool),
     metrics: WorkerMetrics,
 ) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
-    let Live { access_log, limits } = shared.live.borrow().clone();
+    let Live { access_log, limits, trusted_balancers } = shared.live.borrow().clone();
     let (https_port, stats) = (shared.ports.https, shared.stats.clone());
+    let network_limits = shared.network_limits.clone();
     let (BackendView { unhealthy, dialer }, observations) =
         (shared.view.clone(), shared.observations.clone());
     Box::new(move |tasks| WorkerContext {
@@ -151,7 +156,13 @@ fn context_constructor(
         tasks,
         clock: Rc::default(),
         backlog: WorkerBacklog::new(limits.backlog_bytes, metrics.stalled_cuts()),
-        connector: Connector::new(unhealthy, observations, dialer, metrics.clone(), limits.connect_timeout),
+        connector: Connector::new(
+            unhealthy,
+            observations,
+            dialer.current(),
+            metrics.clone(),
+            limits.connect_timeout,
+        ),
         pool: Rc::new(Pool::new(limits.backend_idle)),
         loop_detector: Rc::default(),
         connections: Rc::new(Connections::default()),
@@ -162,6 +173,9 @@ fn context_constructor(
         metrics,
         stats: Rc::new(WorkerStats::new(stats)),
         limits,
+        trusted_balancers,
+        network_limits,
+        refusal_log,
         access_log,
         https_port,
     })

@@ -94,6 +94,14 @@ impl Client {
             Some(source) => tcp_from(source, self.address).await?,
             None => tcp(self.address).await?,
         };
+        self.tls_over(stream, name).await
+    }
+
+    /// Performs the handshake for `name` on a stream of any kind.
+    pub async fn tls_over<S>(&self, stream: S, name: &str) -> Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = ServerName::try_from(name.to_owned())?;
         let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         timeout(TIMEOUT, connected).await.context("the TLS handshake hangs")?.context("TLS")

@@ -23,6 +23,8 @@ pub mod load;
 pub mod netns;
 pub mod pebble;
 pub mod process;
+pub mod proxied_backend;
+pub mod proxy_header;
 pub mod quantiles;
 pub mod recorder;
 pub mod resolver;

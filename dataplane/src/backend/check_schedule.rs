@@ -11,7 +11,7 @@ use webgateway_proto::model::{Backend, Host, RouteId};
 
 use super::health::{HealthState, Thresholds};
 use super::transport::Transport;
-use super::unhealthy::{CheckTarget, UnhealthySet};
+use super::unhealthy::{ActiveCheck, CheckTarget, UnhealthySet};
 
 /// The maximum number of backends that are checked because of failures in the traffic.
 const MAX_PASSIVE: usize = 10_000;
@@ -80,7 +80,8 @@ impl CheckSchedule {
     /// Adds the checks of a route. `random`, from 0 to 1, spreads the first checks over the interval.
     pub(crate) fn add_route(&mut self, route: &FeedRoute, now: Instant, random: impl Fn() -> f64) {
         for target in check_targets(route) {
-            let thresholds = target.check.as_deref().map_or(Thresholds::PASSIVE, Thresholds::from_check);
+            let check = target.check.as_ref();
+            let thresholds = check.map_or(Thresholds::PASSIVE, |check| Thresholds::from_check(&check.health));
             if !self.checks.contains_key(&target) {
                 self.insert(target.clone(), thresholds, now, thresholds.interval.mul_f64(random()));
             }
@@ -206,7 +207,7 @@ impl CheckSchedule {
 
 /// Returns the targets of the configured checks of a route.
 fn check_targets(route: &FeedRoute) -> impl Iterator<Item = CheckTarget> {
-    let check = route.destination.options.health.clone().map(Arc::new);
+    let check = ActiveCheck::of(route).map(Arc::new);
     let transport = check.as_ref().and_then(|_| Transport::of(route)).map(Arc::new);
     route.destination.all_backends().filter_map(move |backend| {
         let check = Some(Arc::clone(check.as_ref()?));

@@ -150,16 +150,17 @@ impl Connector {
         backend(chosen)
     }
 
-    /// Connects to `backend` within `limit`, or within the limit of the node. Counts a failure, and reports a failure or
-    /// a recovery to the monitor.
+    /// Connects to `backend` within `limit`, or within the limit of the node, and sends `header`, a PROXY protocol header
+    /// or nothing. Counts a failure, and reports a failure or a recovery to the monitor.
     pub(crate) async fn dial(
         &self,
         backend: Backend,
+        header: &[u8],
         limit: Option<Timeout>,
     ) -> Result<BackendStream, DialError> {
         let limit = limit.map_or(self.timeout, Timeout::duration);
         let is_impatient = limit < self.timeout;
-        let dialled = self.dialer.dial(backend.address(), limit).await;
+        let dialled = self.dialer.dial(backend.address(), header, limit).await;
         match &dialled {
             Ok(_) if self.unhealthy.borrow_mut().load().contains_passive(backend, None) => {
                 self.report(Observation::Connected(backend, None));
@@ -215,17 +216,19 @@ impl Connector {
         begun
     }
 
-    /// Connects to a backend, or to a second one if the first does not accept the connection.
+    /// Connects to a backend, or to a second one if the first does not accept the connection, and sends `header` as
+    /// [`dial`](Self::dial) does.
     pub(crate) async fn connect(
         &self,
         mut selection: Selection<'_>,
+        header: &[u8],
     ) -> Result<(BackendStream, Option<OpenRequest>), DialError> {
         // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
         for _ in 0..2 {
             let Some(backend) = self.next(&mut selection) else { break };
             let open = selection.count_open(backend);
-            match self.dial(backend, selection.options.timeouts.connect).await {
+            match self.dial(backend, header, selection.options.timeouts.connect).await {
                 Ok(stream) => return Ok((stream, open)),
                 Err(failed) => error = failed,
             }

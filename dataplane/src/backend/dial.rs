@@ -7,8 +7,9 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use webgateway_process::{network_stack, reachable};
 use webgateway_proto::model::{ProcessListeners, StackAddress};
@@ -142,18 +143,25 @@ impl DialError {
 }
 
 impl Dialer {
-    /// Connects to `address` within `limit`.
+    /// Connects to `address` and sends `header`, a PROXY protocol header or nothing, within `limit`.
     pub(crate) async fn dial(
         &self,
         address: SocketAddr,
+        header: &[u8],
         limit: Duration,
     ) -> Result<BackendStream, DialError> {
         let begun = Instant::now();
-        let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
+        let until = begun + limit;
+        let connecting = timeout_at(until, TcpStream::connect(address)).await;
+        let stream = connecting.map_err(|_| DialError::Timeout)??;
         if self.own_listeners.contains(stream.local_addr()?, stream.peer_addr()?) {
             return Err(DialError::OwnListener);
         }
-        Ok(BackendStream::new(stream, self.ack_timeout, begun.elapsed())?)
+        let mut stream = BackendStream::new(stream, self.ack_timeout, begun.elapsed())?;
+        if !header.is_empty() {
+            timeout_at(until, stream.write_all(header)).await.map_err(|_| DialError::Timeout)??;
+        }
+        Ok(stream)
     }
 }
 

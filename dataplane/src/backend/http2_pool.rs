@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,14 +11,15 @@ use webgateway_proto::feed::FeedRoute;
 
 use super::dial::DialError;
 use super::http2::{Http2Connection, StreamPermit};
+use super::pool_key::PoolKey;
 use super::transport::Transport;
 
 /// The maximum number of connections to one backend with one transport. Further requests wait for a stream.
 const MAX_CONNECTIONS: usize = 64;
 
-/// The connections by the backends' addresses. `B` is the type of request bodies.
+/// The connections by key. `B` is the type of request bodies.
 #[derive(Debug)]
-pub(crate) struct Http2Pool<B>(RefCell<HashMap<SocketAddr, Vec<Rc<Group<B>>>>>);
+pub(crate) struct Http2Pool<B>(RefCell<HashMap<PoolKey, Vec<Rc<Group<B>>>>>);
 
 /// The connections to one backend with one transport.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl<B> Default for Http2Pool<B> {
 }
 
 impl<B> Http2Pool<B> {
-    /// Returns the connections to a backend with the transport of `route`; `None` if it is plain HTTP/1.1.
-    pub(crate) fn group(&self, backend: SocketAddr, route: &FeedRoute) -> Option<Rc<Group<B>>> {
+    /// Returns the connections of `key` with the transport of `route`; `None` if it is plain HTTP/1.1.
+    pub(crate) fn group(&self, key: &PoolKey, route: &FeedRoute) -> Option<Rc<Group<B>>> {
         let mut all = self.0.borrow_mut();
-        let of_backend = all.entry(backend).or_default();
+        let of_backend = all.entry(key.clone()).or_default();
         let found = of_backend.iter().find(|group| Transport::fits(Some(&group.transport), route));
         if let Some(group) = found {
             return Some(Rc::clone(group));

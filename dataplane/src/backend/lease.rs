@@ -1,6 +1,5 @@
 //! The part of a backend connection that is in use until its response was read.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use super::http2::{STREAM_WINDOW, StreamPermit};
 use super::pool::{BackendConnection, Pool};
+use super::pool_key::PoolKey;
 use super::stream::StreamControl;
 
 /// The part of a backend connection that is in use until its response was read. `B` is the type of request bodies.
@@ -26,8 +26,8 @@ pub(crate) enum Lease<B> {
 pub(crate) struct ConnectionLease<B> {
     /// The pool that the connection returns to.
     pub pool: Rc<Pool<B>>,
-    /// The address of the backend.
-    pub backend: SocketAddr,
+    /// The key of the connection in the pool.
+    pub key: PoolKey,
     /// The connection.
     pub connection: BackendConnection<B>,
     /// The time that the backend announces to keep the connection while it is idle.
@@ -64,8 +64,8 @@ where
     pub(crate) fn release(self, now: Instant, is_request_read: bool) {
         match self {
             Self::Connection(lease) if lease.is_reusable && is_request_read => {
-                let ConnectionLease { pool, backend, connection, keep_alive, .. } = lease;
-                pool.put(backend, connection, now, keep_alive);
+                let ConnectionLease { pool, key, connection, keep_alive, .. } = lease;
+                pool.put(key, connection, now, keep_alive);
             }
             Self::Connection(_) => {}
             Self::Stream(permit) => drop(permit),

@@ -13,13 +13,13 @@ use tokio::time::{Instant, interval, sleep_until};
 use tracing::{info, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::options::ProxyProtocol;
 use webgateway_proto::model::{Host, Probe, RouteId};
 
 use super::check_schedule::{CheckSchedule, DueCheck, Transition};
 use super::connector::Observation;
-use super::dial::Dialer;
-use super::probe::{ProbeTarget, probe};
-use super::unhealthy::UnhealthySet;
+use super::probe::{ProbeDialer, ProbeTarget, probe};
+use super::unhealthy::{ActiveCheck, UnhealthySet};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
@@ -42,7 +42,7 @@ pub(crate) struct Monitor {
     /// The workers' observations.
     pub observations: mpsc::Receiver<Observation>,
     /// The dialer of the checks.
-    pub dialer: Dialer,
+    pub dialer: ProbeDialer,
     /// The metrics of this process.
     pub metrics: Metrics,
 }
@@ -130,10 +130,13 @@ impl Monitor {
             if let Err(prohibited) = allowed.admit(backend) {
                 return (due, Err(prohibited.to_string()));
             }
-            let (kind, limit) =
-                due.target.check.as_deref().map_or((&Probe::Tcp, MAX_CHECK_DURATION), |check| {
-                    (check.probe(), check.interval().min(MAX_CHECK_DURATION))
-                });
+            let (kind, limit, protocol) = match due.target.check.as_deref() {
+                None => (&Probe::Tcp, MAX_CHECK_DURATION, ProxyProtocol::Off),
+                Some(ActiveCheck { health, proxy_protocol }) => {
+                    (health.probe(), health.interval().min(MAX_CHECK_DURATION), *proxy_protocol)
+                }
+            };
+            let dialer = dialer.announcing(protocol);
             let host = due.host.as_ref().map_or("", Host::as_str);
             let target = ProbeTarget { backend, transport: due.target.transport.as_deref(), host };
             let outcome = probe(target, kind, limit, &dialer).await;

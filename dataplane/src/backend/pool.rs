@@ -21,6 +21,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::options::BackendProtocol;
 
 use super::http2_pool::Http2Pool;
+use super::pool_key::PoolKey;
 use super::stream::{BackendStream, READ_BUFFER, StreamControl};
 use super::transport::Transport;
 use crate::clock::TICK;
@@ -40,8 +41,8 @@ pub(crate) struct Pool<B> {
     idle_timeout: Cell<Duration>,
 }
 
-/// Idle connections by their backends' addresses, newest last.
-type IdleConnections<B> = RefCell<HashMap<SocketAddr, Vec<IdleConnection<B>>>>;
+/// Idle connections by key, newest last.
+type IdleConnections<B> = RefCell<HashMap<PoolKey, Vec<IdleConnection<B>>>>;
 
 #[derive(Debug)]
 struct IdleConnection<B> {
@@ -93,19 +94,19 @@ where
         &self.http2
     }
 
-    /// Takes the newest idle HTTP/1.1 connection to `backend` that can carry a request of `route`.
+    /// Takes the newest idle HTTP/1.1 connection of `key` that can carry a request of `route`.
     pub(crate) async fn take(
         &self,
-        backend: SocketAddr,
+        key: &PoolKey,
         route: &FeedRoute,
         now: Instant,
     ) -> Option<BackendConnection<B>> {
         let is_plain = route.destination.options.backend_protocol == BackendProtocol::Http1;
         loop {
             let newest = if is_plain {
-                self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?
+                self.idle.borrow_mut().get_mut(key).and_then(Vec::pop)?
             } else {
-                self.take_tls(backend, route)?
+                self.take_tls(key, route)?
             };
             let IdleConnection { mut connection, until } = newest;
             if now > until || connection.sender.is_closed() {
@@ -119,9 +120,9 @@ where
     }
 
     /// Takes the newest idle connection with the transport of `route`.
-    fn take_tls(&self, backend: SocketAddr, route: &FeedRoute) -> Option<IdleConnection<B>> {
+    fn take_tls(&self, key: &PoolKey, route: &FeedRoute) -> Option<IdleConnection<B>> {
         let mut idle = self.idle_tls.borrow_mut();
-        let of_backend = idle.get_mut(&backend)?;
+        let of_backend = idle.get_mut(key)?;
         let fits = |idle: &IdleConnection<B>| Transport::fits(idle.connection.transport.as_deref(), route);
         let newest = of_backend.iter().rposition(fits)?;
         Some(of_backend.remove(newest))
@@ -131,7 +132,7 @@ where
     /// announced to keep it.
     pub(crate) fn put(
         &self,
-        backend: SocketAddr,
+        key: PoolKey,
         connection: BackendConnection<B>,
         now: Instant,
         keep_alive: Option<Duration>,
@@ -143,7 +144,7 @@ where
         };
         let idle = if connection.transport.is_none() { &self.idle } else { &self.idle_tls };
         let mut idle = idle.borrow_mut();
-        let of_backend = idle.entry(backend).or_default();
+        let of_backend = idle.entry(key).or_default();
         if of_backend.len() < POOL_PER_BACKEND {
             of_backend.push(IdleConnection { connection, until });
         }

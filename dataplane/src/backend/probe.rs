@@ -12,11 +12,15 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use webgateway_proto::model::options::ProxyProtocol;
 use webgateway_proto::model::{Backend, Probe};
 
-use super::dial::{DialError, Dialer};
+use super::dial::{DialError, Dialer, OwnListeners};
 use super::transport::Transport;
+use crate::config::Live;
+use crate::proxy_protocol::local_header;
 
 /// The maximum size of a response head, in bytes; the default limit of the traffic is the same.
 const MAX_HEAD: usize = 64 * 1024;
@@ -62,15 +66,51 @@ pub(crate) struct ProbeTarget<'a> {
     pub host: &'a str,
 }
 
+/// The dialer of probes, whose timeout follows reloads.
+#[derive(Debug, Clone)]
+pub(crate) struct ProbeDialer {
+    dialer: Dialer,
+    live: watch::Receiver<Live>,
+    /// The PROXY protocol header that connections begin with, or nothing.
+    header: &'static [u8],
+}
+
+impl ProbeDialer {
+    /// Creates the dialer from one for the traffic.
+    #[must_use]
+    pub(crate) fn new(dialer: Dialer, live: watch::Receiver<Live>) -> Self {
+        Self { dialer, live, header: &[] }
+    }
+
+    /// Returns the dialer for backends that expect a header of this protocol.
+    #[must_use]
+    pub(crate) fn announcing(&self, protocol: ProxyProtocol) -> Self {
+        Self { header: local_header(protocol), ..self.clone() }
+    }
+
+    /// Returns the gateway's own listeners.
+    #[must_use]
+    pub(crate) fn own_listeners(&self) -> &OwnListeners {
+        &self.dialer.own_listeners
+    }
+
+    /// Returns a dialer with the current timeout.
+    #[must_use]
+    pub(crate) fn current(&self) -> Dialer {
+        Dialer { ack_timeout: self.live.borrow().limits.ack_timeout, ..self.dialer.clone() }
+    }
+}
+
 /// Probes a backend within `limit`.
 pub(crate) async fn probe(
     ProbeTarget { backend, transport, host }: ProbeTarget<'_>,
     kind: &Probe,
     limit: Duration,
-    dialer: &Dialer,
+    dialer: &ProbeDialer,
 ) -> Result<(), ProbeError> {
     let until = Instant::now() + limit;
-    let stream = dialer.dial(backend.address(), limit).await?;
+    let (header, dialer) = (dialer.header, dialer.current());
+    let stream = dialer.dial(backend.address(), header, limit).await?;
     let path = match kind {
         Probe::Tcp => None,
         Probe::Http(path) => Some(path.as_str()),

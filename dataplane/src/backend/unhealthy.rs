@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::options::ProxyProtocol;
 use webgateway_proto::model::{Backend, HealthCheck};
 
 use super::transport::Transport;
@@ -17,7 +18,32 @@ pub(crate) struct CheckTarget {
     /// concern all routes.
     pub transport: Option<Arc<Transport>>,
     /// The configured check; `None` for passive health checking, by the failures that the traffic observes.
-    pub check: Option<Arc<HealthCheck>>,
+    pub check: Option<Arc<ActiveCheck>>,
+}
+
+/// A configured check, and the PROXY protocol header that its connections begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ActiveCheck {
+    /// The check.
+    pub health: HealthCheck,
+    /// The version of the header.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+impl ActiveCheck {
+    /// Returns the check of a route, if it has one.
+    #[must_use]
+    pub(crate) fn of(route: &FeedRoute) -> Option<Self> {
+        let options = &route.destination.options;
+        let health = options.health.clone()?;
+        Some(Self { health, proxy_protocol: options.proxy_protocol })
+    }
+
+    /// Returns whether this is the check of `route`.
+    fn is_of(&self, route: &FeedRoute) -> bool {
+        let options = &route.destination.options;
+        options.health.as_ref() == Some(&self.health) && options.proxy_protocol == self.proxy_protocol
+    }
 }
 
 /// The unhealthy backends. Clones share their structure.
@@ -27,7 +53,7 @@ pub(crate) struct UnhealthySet(imbl::HashMap<Backend, Vec<UnhealthyEntry>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct UnhealthyEntry {
     transport: Option<Arc<Transport>>,
-    check: Option<Arc<HealthCheck>>,
+    check: Option<Arc<ActiveCheck>>,
     reason: Arc<str>,
 }
 
@@ -97,8 +123,7 @@ impl UnhealthyEntry {
         match (&self.check, self.transport.as_deref()) {
             (None, None) => true,
             (check, transport) => {
-                (check.is_none() || check.as_deref() == route.destination.options.health.as_ref())
-                    && Transport::fits(transport, route)
+                check.as_ref().is_none_or(|check| check.is_of(route)) && Transport::fits(transport, route)
             }
         }
     }
@@ -123,13 +148,37 @@ mod tests {
         }
     }
 
+    fn without_header(health: &HealthCheck) -> Arc<ActiveCheck> {
+        Arc::new(ActiveCheck { health: health.clone(), proxy_protocol: ProxyProtocol::Off })
+    }
+
+    #[test]
+    fn a_failed_check_with_a_header_does_not_concern_routes_without() {
+        let backend: Backend = "[400::1]:80".parse().unwrap();
+        let check = HealthCheck::tcp();
+        let words = [ProxyProtocol::Off, ProxyProtocol::V1, ProxyProtocol::V2];
+        let routes = words.map(|proxy_protocol| {
+            let mut route = route(BackendProtocol::Http1, Some(&check));
+            Arc::make_mut(&mut route.destination.options).proxy_protocol = proxy_protocol;
+            route
+        });
+        for failing in &routes {
+            let mut set = UnhealthySet::default();
+            let check = ActiveCheck::of(failing).map(Arc::new);
+            set.insert(&CheckTarget { backend, transport: None, check }, "x");
+            for other in &routes {
+                assert_eq!(set.contains(backend, other), other == failing);
+            }
+        }
+    }
+
     #[test]
     fn a_failed_check_applies_to_its_routes_and_a_passive_failure_to_all() {
         let backend: Backend = "[400::1]:80".parse().unwrap();
         let check = |path| HealthCheck::new(Some(path), Duration::from_secs(10), 2, 3).unwrap();
         let (one, other) = (check("/one"), check("/other"));
         let target = |check: Option<&HealthCheck>| {
-            let check = check.cloned().map(Arc::new);
+            let check = check.map(without_header);
             CheckTarget { backend, transport: None, check }
         };
         let route = |check| route(BackendProtocol::Http1, check);
@@ -153,7 +202,7 @@ mod tests {
         let protocols = [BackendProtocol::Http1, BackendProtocol::H2c, BackendProtocol::Https];
         for failing in protocols {
             let transport = Transport::of(&route(failing, None)).map(Arc::new);
-            for checked in [None, Some(Arc::new(check.clone()))] {
+            for checked in [None, Some(without_header(&check))] {
                 let mut set = UnhealthySet::default();
                 set.insert(
                     &CheckTarget { backend, transport: transport.clone(), check: checked.clone() },
@@ -161,7 +210,7 @@ mod tests {
                 );
                 for other in protocols {
                     let is_tcp = transport.is_none() && checked.is_none();
-                    let applies = set.contains(backend, &route(other, checked.as_deref()));
+                    let applies = set.contains(backend, &route(other, checked.as_ref().map(|_| &check)));
                     assert_eq!(applies, is_tcp || other == failing, "{failing}, {other}, {checked:?}");
                 }
             }

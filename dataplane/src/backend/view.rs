@@ -8,8 +8,7 @@ use tokio::task::JoinSet;
 use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertificate};
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
-use super::dial::Dialer;
-use super::probe::{ProbeTarget, probe};
+use super::probe::{ProbeDialer, ProbeTarget, probe};
 use super::transport::Transport;
 use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
@@ -26,7 +25,7 @@ pub(crate) struct BackendView {
     /// The unhealthy backends.
     pub unhealthy: Arc<ArcSwap<UnhealthySet>>,
     /// The dialer of the probes.
-    pub dialer: Dialer,
+    pub dialer: ProbeDialer,
 }
 
 impl BackendView {
@@ -71,7 +70,8 @@ impl BackendView {
         let kind = check.map_or(&Probe::Tcp, |check| check.probe());
         let transport = Transport::of(route);
         let target = ProbeTarget { backend, transport: transport.as_ref(), host: route.host.as_str() };
-        let probed = probe(target, kind, PROBE_TIMEOUT, &self.dialer).await;
+        let dialer = self.dialer.announcing(route.destination.options.proxy_protocol);
+        let probed = probe(target, kind, PROBE_TIMEOUT, &dialer).await;
         let down = match probed {
             Err(error) => Some(error.to_string()),
             Ok(()) => {

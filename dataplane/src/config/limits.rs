@@ -11,12 +11,18 @@ const FIELD_OVERHEAD: usize = 32;
 /// The maximum number of fields in a head, somewhat below the capacity of `http::HeaderMap`.
 const MAX_FIELDS: usize = 16_384;
 
-/// The limits in the configuration, each for one worker or one connection.
+/// The limits in the configuration, each for one worker or one connection, except those per client network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// The maximum number of open connections per worker.
     pub connections: usize,
+    /// The maximum number of open connections per client network, on all workers together; 0 for no limit.
+    pub connections_per_network: u32,
+    /// The number of TLS handshakes per second and client network, on all workers together; 0 for no limit.
+    pub handshakes_per_network: u32,
+    /// The maximum number of TLS handshakes at once per client network.
+    pub handshake_burst_per_network: u32,
     /// The time to receive a complete ClientHello.
     #[serde(with = "humantime_serde")]
     pub hello_timeout: Duration,
@@ -60,6 +66,17 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// The limits on one client network; 0 stands for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NetworkQuota {
+    /// The maximum number of open connections.
+    pub connections: u32,
+    /// The handshakes per second.
+    pub handshakes: u32,
+    /// The maximum number of handshakes at once, at least 1.
+    pub handshake_burst: u32,
+}
+
 /// The minimum of every timeout.
 const MIN_TIME: Duration = Duration::from_millis(10);
 /// The maximum of every timeout.
@@ -98,6 +115,16 @@ impl Limits {
         (self.head_size() / FIELD_OVERHEAD).min(MAX_FIELDS)
     }
 
+    /// Returns the limits on one client network.
+    #[must_use]
+    pub(crate) fn network_quota(&self) -> NetworkQuota {
+        NetworkQuota {
+            connections: self.connections_per_network,
+            handshakes: self.handshakes_per_network,
+            handshake_burst: self.handshake_burst_per_network,
+        }
+    }
+
     /// Checks that every limit is within its range.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let timeouts = [
@@ -119,6 +146,14 @@ impl Limits {
             return Err(ConfigError::Longest(key));
         }
         within("limits.connections", self.connections, 1, 10_000_000)?;
+        let per_network = [
+            ("limits.connections_per_network", self.connections_per_network, 0),
+            ("limits.handshakes_per_network", self.handshakes_per_network, 0),
+            ("limits.handshake_burst_per_network", self.handshake_burst_per_network, 1),
+        ];
+        for (key, number, least) in per_network {
+            within(key, number as usize, least, 10_000_000)?;
+        }
         within("limits.backlog_bytes", self.backlog_bytes, 1024 * 1024, 1024 * 1024 * 1024 * 1024)?;
         within("limits.streams", self.streams as usize, 1, 10_000)?;
         within("limits.header_bytes", self.header_bytes as usize, 1024, 1024 * 1024)
@@ -130,6 +165,9 @@ impl Default for Limits {
         let seconds = Duration::from_secs;
         Self {
             connections: 20_000,
+            connections_per_network: 10_000,
+            handshakes_per_network: 2_000,
+            handshake_burst_per_network: 10_000,
             hello_timeout: seconds(5),
             handshake_timeout: seconds(10),
             header_timeout: seconds(60),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use webgateway_process::settings::Key;
+use webgateway_proto::model::options::Networks;
 
 use super::endpoint::Endpoint;
 use super::limits::Limits;
@@ -46,9 +47,25 @@ pub(super) const KEYS: &[Key] = &[
         "dns.listen",
         "Addresses on which DNS questions are received and relayed to the controlplane, such as 203.0.113.1:53 [default: none]",
     ),
+    Key::list(
+        "proxy_protocol.trusted",
+        "The networks of load balancers in front of this node, such as 10.0.0.0/24. A connection from them must begin with a PROXY protocol header of version 1 or 2, at https_port and http_port, and its client has the address in that header [default: none]",
+    ).live(),
     Key::number(
         "limits.connections",
         "Open connections per worker, WebSockets and passthrough included. There are fewer if the limit on open files leaves no descriptor for the backend connection of each [default: 20000]",
+    ).live(),
+    Key::number(
+        "limits.connections_per_network",
+        "Open connections of one client network (IPv4 /24, IPv6 /56) on all workers together; 0 for no limit. A connection above it is reset [default: 10000]",
+    ).live(),
+    Key::number(
+        "limits.handshakes_per_network",
+        "New TLS connections per second of one client network on all workers together; 0 for no limit. A connection above it is reset [default: 2000]",
+    ).live(),
+    Key::number(
+        "limits.handshake_burst_per_network",
+        "New TLS connections of one client network at once, before their rate is limited [default: 10000]",
     ).live(),
     Key::duration(
         "limits.hello_timeout",
@@ -114,6 +131,7 @@ pub struct Settings {
     pub(super) dns: Dns,
     pub(super) cache_dir: Option<PathBuf>,
     pub(super) state_dir: PathBuf,
+    pub(super) proxy_protocol: ProxyProtocol,
     pub(super) limits: Limits,
 }
 
@@ -131,6 +149,13 @@ pub(super) struct Dns {
     pub(super) listen: Vec<SocketAddr>,
 }
 
+/// The section `[proxy_protocol]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProxyProtocol {
+    pub(super) trusted: Networks,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -146,6 +171,7 @@ impl Default for Settings {
             dns: Dns::default(),
             cache_dir: None,
             state_dir: state_dir(std::env::var_os("STATE_DIRECTORY")),
+            proxy_protocol: ProxyProtocol::default(),
             limits: Limits::default(),
         }
     }

@@ -1,6 +1,5 @@
 //! Passthrough: replays the ClientHello to a backend of the route and tunnels the connection.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -14,6 +13,7 @@ use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
+use crate::proxy_protocol::Origin;
 use crate::rate_limits::OpenRequest;
 use crate::stats::TrafficRecord;
 use crate::tls::{self, INTERNAL_ERROR};
@@ -23,12 +23,12 @@ use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 pub(crate) struct Passthrough {
     /// The client's connection.
     pub client: TcpStream,
-    /// The client's address.
-    pub address: IpAddr,
     /// The bytes read from it so far: the ClientHello.
     pub hello: Vec<u8>,
     /// The route.
     pub route: Arc<FeedRoute>,
+    /// The origin of the connection.
+    pub origin: Box<Origin>,
     /// The membership of the connection in the route.
     pub membership: Membership,
     /// The permit of the connection.
@@ -39,12 +39,14 @@ pub(crate) struct Passthrough {
 
 /// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
-    let Passthrough { client, address, hello, route, membership, open: _open, counted: _counted } =
+    let Passthrough { client, hello, route, origin, membership, open: _open, counted: _counted } =
         passthrough;
+    let header = origin.header(route.destination.options.proxy_protocol);
+    let address = origin.endpoints.client();
     worker.metrics.tunnels.inc();
     let record = TrafficRecord::connection(&worker.stats, route.id, address);
     tokio::select! {
-        () = pass(worker, client, hello, Selection::new(&route, address), (&route, &record)) => {}
+        () = pass(worker, client, hello, &header, Selection::new(&route, address), (&route, &record)) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
@@ -53,6 +55,7 @@ async fn pass(
     worker: &WorkerContext,
     mut client: TcpStream,
     hello: Vec<u8>,
+    header: &[u8],
     selection: Selection<'_>,
     (route, record): (&FeedRoute, &TrafficRecord),
 ) {
@@ -62,7 +65,7 @@ async fn pass(
         record.fail(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
-    let (mut backend, _open) = match worker.connector.connect(selection).await {
+    let (mut backend, _open) = match worker.connector.connect(selection, header).await {
         Ok(backend) => backend,
         Err(error) => {
             debug!(host = %route.host, %error, "passthrough backend unreachable");

@@ -1,21 +1,20 @@
 //! A connection at port 80: redirects known hosts to https, answers ACME challenges, and refuses everything else.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::net::TcpStream;
 use tracing::{Instrument, debug_span};
 
+use super::admission::AdmittedConnection;
 use super::challenge::{self, ChallengeResponder};
-use crate::connections::{OpenConnection, connection_id};
+use crate::connections::connection_id;
 use crate::context::{ConnectionContext, WorkerContext};
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
-use crate::http::exchange::{Exchange, Progress};
+use crate::http::exchange::Exchange;
 use crate::http::headers::{self, RequestError, normal_host};
 use crate::http::incoming::RequestStream;
 use crate::proxy::serve::{mark_last, serve_http1};
@@ -23,20 +22,12 @@ use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(
-    worker: Rc<WorkerContext>,
-    open: OpenConnection,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
-    let span = debug_span!("connection", id = connection_id(), client = %peer, port = "http");
-    let context = Rc::new(ConnectionContext {
-        client: peer.ip().to_canonical(),
-        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.backlog)),
-        membership: Rc::new(worker.connections.enter(None)),
-        open: Rc::new(open),
-        worker,
-    });
+pub(crate) async fn serve(worker: Rc<WorkerContext>, admitted: AdmittedConnection) {
+    let AdmittedConnection { open, stream, origin } = admitted;
+    let client = origin.endpoints.source();
+    let span = debug_span!("connection", id = connection_id(), %client, port = "http");
+    let membership = worker.connections.enter(None);
+    let context = Rc::new(ConnectionContext::new(worker, origin, membership, open));
     let serving = Rc::clone(&context);
     let service =
         service_fn(move |request| handle(Rc::clone(&serving), request, serving.progress.begin_exchange()));

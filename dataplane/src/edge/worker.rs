@@ -16,6 +16,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use webgateway_process::accept::Acceptor;
 use webgateway_process::{LocalTasks, ProcessMetrics, Pulse, Stop};
 
+use super::admission::{AcceptedConnection, admit};
 use super::connection_limit::ConnectionLimit;
 use super::{connection, plain};
 use crate::clock::TICK;
@@ -140,8 +141,8 @@ impl Acceptors {
             let context = current.get();
             context.metrics.accepted_https.inc();
             let open = OpenConnection::new(context.metrics.open.clone(), permit);
-            let connection = connection::serve(Rc::clone(&context), open, stream, peer);
-            context.tasks.spawn("connection", connection);
+            let accepted = AcceptedConnection { open, stream, peer, is_tls: true };
+            admit(context, accepted, connection::serve);
         })
         .await;
     }
@@ -152,8 +153,8 @@ impl Acceptors {
             let context = current.get();
             context.metrics.accepted_http.inc();
             let open = OpenConnection::new(context.metrics.open.clone(), permit);
-            let connection = plain::serve(Rc::clone(&context), open, stream, peer);
-            context.tasks.spawn("connection", connection);
+            let accepted = AcceptedConnection { open, stream, peer, is_tls: false };
+            admit(context, accepted, plain::serve);
         })
         .await;
     }

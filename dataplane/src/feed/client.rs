@@ -118,7 +118,7 @@ impl FeedClient {
         let mut client = Client::new(channel.clone()).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
         self.send(&outgoing, self.hello()).await?;
-        let listeners = self.view.dialer.own_listeners.reachable_listeners();
+        let listeners = self.view.dialer.own_listeners().reachable_listeners();
         self.send(&outgoing, FromNode::Listeners(listeners)).await?;
         let subscribed = timeout(STREAM_TIMEOUT, client.subscribe(ReceiverStream::new(messages))).await;
         let mut incoming = subscribed.map_err(|_| StreamError::Timeout)?.map_err(Box::new)?.into_inner();

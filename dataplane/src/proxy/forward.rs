@@ -19,8 +19,9 @@ use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::lease::{ConnectionLease, Lease};
 use crate::backend::pool::{BackendConnection, handshake, handshake_tls, keep_alive_timeout};
+use crate::backend::pool_key::PoolKey;
 use crate::backend::transport::Transport;
-use crate::context::WorkerContext;
+use crate::context::{ConnectionContext, WorkerContext};
 use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
@@ -30,12 +31,13 @@ use crate::http::framing::{Direction, TrailerRules, frame_response};
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
-    worker: &Rc<WorkerContext>,
+    ConnectionContext { worker, origin, .. }: &ConnectionContext,
     selection: &mut Selection<'_>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
     let (route, options) = (selection.route, selection.options);
+    let header = origin.header(options.proxy_protocol);
     let mut attempts = Attempts::new(options.retries.as_ref());
     // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
@@ -50,10 +52,11 @@ pub(crate) async fn forward(
         }
         exchange.open_request.replace(selection.count_open(backend));
         let copy = attempts.may_repeat_sent().then(|| replayable(&request)).flatten();
+        let key = PoolKey { backend, header: header.clone() };
         let sent = if options.backend_protocol.is_http2() {
-            Box::pin(http2::send(worker, route, backend, request, exchange)).await
+            Box::pin(http2::send(worker, route, key, request, exchange)).await
         } else {
-            send(worker, route, backend, request, exchange).await
+            send(worker, route, key, request, exchange).await
         };
         (request, error) = match (sent, copy) {
             (Ok(response), Some(copy)) if attempts.repeats_status(response.response.status()) => {
@@ -107,14 +110,14 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
 async fn send(
     worker: &Rc<WorkerContext>,
     route: &FeedRoute,
-    backend: Backend,
+    key: PoolKey,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, SendError> {
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
-            false => worker.pool.take(backend.address(), route, worker.clock.now()).await,
+            false => worker.pool.take(&key, route, worker.clock.now()).await,
             true => None,
         };
         // The backend may close an idle connection at the moment the request is sent.
@@ -122,12 +125,12 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, route, backend, exchange)).await {
+            None => match Box::pin(connect(worker, route, &key, exchange)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (send_on(worker, backend, connection, request, exchange).await, copy) {
+        request = match (send_on(worker, key.clone(), connection, request, exchange).await, copy) {
             (Err(SendError::Unsent(unsent, _)), _) if !is_new => unsent,
             (Err(SendError::Sent(ProxyError::ConnectionClosed)), Some(copy)) => {
                 is_repeated = true;
@@ -138,19 +141,20 @@ async fn send(
     }
 }
 
-/// Opens a new connection to a backend, with TLS if the route has it.
+/// Opens a new connection to a backend, which begins with the header of `key`, with TLS if the route has it.
 async fn connect(
     worker: &WorkerContext,
     route: &FeedRoute,
-    backend: Backend,
+    key: &PoolKey,
     exchange: &Exchange,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
-    let stream = worker.connector.dial(backend, exchange.bounds.connect()).await?;
+    let PoolKey { backend, header } = key;
+    let stream = worker.connector.dial(*backend, header, exchange.bounds.connect()).await?;
     let (tasks, address, limits) = (&worker.tasks, backend.address(), &worker.limits);
     let connection = match Transport::of(route) {
         Some(transport) if transport.tls.is_some() => {
             let secured = worker.connector.secure(stream, &transport).await;
-            let stream = worker.connector.record_begin(backend, &transport, secured)?;
+            let stream = worker.connector.record_begin(*backend, &transport, secured)?;
             handshake_tls(tasks, address, stream, transport, limits).await
         }
         _ => handshake(tasks, address, stream, limits).await,
@@ -161,7 +165,7 @@ async fn connect(
 /// Sends a request on one connection and waits for the response head.
 async fn send_on(
     worker: &Rc<WorkerContext>,
-    backend: Backend,
+    key: PoolKey,
     mut connection: BackendConnection<RequestBody>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -180,12 +184,12 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let address = backend.address();
-            let lease = ConnectionLease { pool, backend: address, connection, keep_alive, is_reusable };
+            let backend = key.backend;
+            let lease = ConnectionLease { pool, key, connection, keep_alive, is_reusable };
             Ok(BackendResponse { response, backend, lease: Lease::Connection(lease), rules })
         }
         Some(Err(error)) => {
-            debug!(%backend, error = %error.error(), "no response from backend");
+            debug!(backend = %key.backend, error = %error.error(), "no response from backend");
             Err(send_error(error, &connection.heads))
         }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),

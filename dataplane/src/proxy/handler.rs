@@ -34,8 +34,6 @@ pub(crate) struct TerminatedConnection {
     pub context: ConnectionContext,
     /// The client's address, as a value of X-Forwarded-For.
     pub client_value: HeaderValue,
-    /// The server name (SNI) of the handshake.
-    pub sni: Box<str>,
     /// The certificate of the handshake.
     pub cert: Arc<ServedCert>,
     /// The gateway's name in CDN-Loop.
@@ -115,7 +113,8 @@ async fn respond(
     exchange: &Rc<Exchange>,
     served_route: &mut Option<Arc<FeedRoute>>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;
+    let TerminatedConnection { context, client_value, cert, cdn_id } = connection;
+    let sni = &*context.origin.server_name;
     let target = headers::validate(&request, sni)?;
     let upstream = upstream(&context.worker.snapshot.load(), sni, cert, &target.host)?;
     if request.method() == Method::CONNECT {

@@ -18,6 +18,7 @@ use super::outcome::{BackendResponse, SendError, in_time};
 use crate::backend::dial::DialError;
 use crate::backend::http2::{Http2Connection, StreamPermit};
 use crate::backend::lease::Lease;
+use crate::backend::pool_key::PoolKey;
 use crate::backend::stream::BackendStream;
 use crate::backend::transport::Transport;
 use crate::context::WorkerContext;
@@ -45,7 +46,7 @@ enum Processed {
 pub(super) async fn send(
     worker: &Rc<WorkerContext>,
     route: &FeedRoute,
-    backend: Backend,
+    key: PoolKey,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, SendError> {
@@ -58,13 +59,13 @@ pub(super) async fn send(
     request.body_mut().send_trailer_frame();
     let mut attempt = 1;
     loop {
-        let permit = match permit(worker, route, backend).await {
+        let permit = match permit(worker, route, &key).await {
             Ok(permit) => permit,
             Err(error) => return Err(SendError::Unsent(request, error.into())),
         };
         // The copy of a request with content would need the content.
         let copy = matches!(request.body(), RequestBody::Empty).then(|| copy_of(&request));
-        let failed = match send_on(worker, backend, permit, request, exchange).await {
+        let failed = match send_on(worker, key.backend, permit, request, exchange).await {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
@@ -167,13 +168,12 @@ fn may_repeat(processed: Processed, method: &Method, attempt: usize) -> bool {
 async fn permit(
     worker: &WorkerContext,
     route: &FeedRoute,
-    backend: Backend,
+    key: &PoolKey,
 ) -> Result<StreamPermit<RequestBody>, DialError> {
-    let group = worker.pool.http2().group(backend.address(), route).ok_or(DialError::NoHttp2)?;
+    let group = worker.pool.http2().group(key, route).ok_or(DialError::NoHttp2)?;
     let connect = route.destination.options.timeouts.connect;
     let deadline = Instant::now() + connect.map_or(worker.limits.connect_timeout, Timeout::duration);
-    let permit =
-        group.permit(deadline, async || open(worker, backend, group.transport(), connect).await).await;
+    let permit = group.permit(deadline, async || open(worker, key, group.transport(), connect).await).await;
     permit.inspect_err(|error| {
         if *error == DialError::Busy {
             worker.metrics.count_backend_failure(error.proxy_error());
@@ -184,13 +184,13 @@ async fn permit(
 /// Opens a connection, and reports its success or failure.
 async fn open(
     worker: &WorkerContext,
-    backend: Backend,
+    key: &PoolKey,
     transport: &Transport,
     connect: Option<Timeout>,
 ) -> Result<Http2Connection<RequestBody>, DialError> {
-    let stream = worker.connector.dial(backend, connect).await?;
+    let stream = worker.connector.dial(key.backend, &key.header, connect).await?;
     let begun = timeout(worker.limits.connect_timeout, begin(worker, stream, transport)).await;
-    worker.connector.record_begin(backend, transport, begun.unwrap_or(Err(DialError::Timeout)))
+    worker.connector.record_begin(key.backend, transport, begun.unwrap_or(Err(DialError::Timeout)))
 }
 
 async fn begin(

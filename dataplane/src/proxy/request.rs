@@ -73,7 +73,7 @@ pub(crate) async fn proxy_request(
         .as_ref()
         .map(|sticky| StickySession::take(sticky, &mut selection, request.headers_mut()));
     let request = outgoing(request, exchange, rules);
-    let forwarding = std::pin::pin!(forward(worker, &mut selection, request, exchange));
+    let forwarding = std::pin::pin!(forward(connection, &mut selection, request, exchange));
     let mut forwarding = std::pin::pin!(before_deadline(exchange, forwarding));
     let response = match exchange.membership() {
         None => forwarding.await,
@@ -97,7 +97,7 @@ pub(crate) async fn proxy_request(
         if let Lease::Connection(lease) = &lease {
             lease.connection.control.set_in_flight(upgraded.is_err());
             if let Err(error) = &upgraded {
-                worker.refused_responses.report(lease.backend, error);
+                worker.refused_responses.report(lease.key.backend.address(), error);
             }
         }
         return upgraded;

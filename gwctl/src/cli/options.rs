@@ -10,6 +10,7 @@ mod headers;
 mod hsts;
 mod maintenance;
 mod paths;
+mod proxy_protocol;
 mod rate_limit;
 mod words;
 
@@ -66,6 +67,8 @@ pub(crate) struct RouteOptionFlags {
     #[command(flatten)]
     bounds: bounds::BoundFlags,
     #[command(flatten)]
+    proxy_protocol: proxy_protocol::ProxyProtocolFlags,
+    #[command(flatten)]
     maintenance: maintenance::MaintenanceFlags,
     #[command(flatten)]
     rate_limit: rate_limit::RateLimitFlags,
@@ -101,6 +104,7 @@ impl RouteOptionFlags {
         self.access.add_to(&mut patch)?;
         self.balancing.add_to(&mut patch)?;
         self.bounds.add_to(&mut patch)?;
+        self.proxy_protocol.add_to(&mut patch);
         self.maintenance.add_to(&mut patch)?;
         self.rate_limit.add_to(&mut patch)?;
         self.auth.add_to(&mut patch)?;

@@ -16,6 +16,7 @@ mod object;
 mod objects;
 mod patch;
 mod paths;
+mod proxy_protocol;
 mod rate_limit;
 mod retries;
 mod sticky;
@@ -48,6 +49,7 @@ pub use self::paths::{
     MAX_RULE_BACKENDS, MAX_RULE_PATH, MAX_TARGET, PathAction, PathPattern, PathRule, PathRules, Redirect,
     Rewrite, RulePath,
 };
+pub use self::proxy_protocol::ProxyProtocol;
 pub use self::rate_limit::{InvalidRateLimitError, RateLimit, RequestRate};
 pub use self::retries::{Attempts, InvalidRetriesError, MAX_ATTEMPTS, Retries, RetryConditions, RetryOn};
 pub use self::sticky::{CookieName, CookieTtl, InvalidCookieError, Sticky};
@@ -91,6 +93,11 @@ options! {
     /// host.
     #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
     host_header: HostHeader = HostHeader::Backend;
+    /// The PROXY protocol header (HAProxy's `proxy-protocol.txt`) that every connection to a backend begins with: it
+    /// names the client's address and port, and the address that the client connected to. Version 2 also names the
+    /// server name of the handshake. Health checks announce no client (`LOCAL`, `UNKNOWN`). Backends must expect it.
+    #[serde(default, skip_serializing_if = "ProxyProtocol::is_off")]
+    proxy_protocol: ProxyProtocol = ProxyProtocol::V2;
     /// The protocol that the backends of a terminated route speak.
     #[serde(default, skip_serializing_if = "BackendProtocol::is_http1")]
     backend_protocol: BackendProtocol = BackendProtocol::Https;

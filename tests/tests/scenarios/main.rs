@@ -25,6 +25,7 @@ mod health;
 mod http2_backends;
 mod http_challenges;
 mod http_port;
+mod inbound_proxy_protocol;
 mod interop;
 mod keep_alive;
 mod key_files;
@@ -33,6 +34,7 @@ mod logs;
 mod loops;
 mod make_dev;
 mod misdirected;
+mod network_limits;
 mod openrpc_conformance;
 mod operators;
 mod outages;
@@ -41,6 +43,7 @@ mod owners;
 mod paced_downloads;
 mod passthrough;
 mod protocol_mismatch;
+mod proxy_protocol_peers;
 mod reload;
 mod remote_nodes;
 mod responses;
@@ -56,6 +59,7 @@ mod route_hsts;
 mod route_logs;
 mod route_maintenance;
 mod route_paths;
+mod route_proxy_protocol;
 mod route_rate_limit;
 mod route_removal;
 mod route_retries;
@@ -121,6 +125,10 @@ fn traffic() -> Vec<Vec<Trial>> {
         slow_clients::scenarios(),
         slow_api_clients::scenarios(),
         route_access::scenarios(),
+        route_proxy_protocol::scenarios(),
+        inbound_proxy_protocol::scenarios(),
+        proxy_protocol_peers::scenarios(),
+        network_limits::scenarios(),
         route_rate_limit::scenarios(),
         route_maintenance::scenarios(),
         route_basic_auth::scenarios(),

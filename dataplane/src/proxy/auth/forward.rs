@@ -110,9 +110,9 @@ async fn ask(
     // The id is not the route's, whose backends are used in turn.
     let (id, host) = (RouteId::from_bytes([0; 16]), route.host.clone());
     let service = FeedRoute { id, host, destination: Destination::from(backends) };
-    let worker = &connection.worker;
     let mut selection = Selection::new(&service, connection.client);
-    let BackendResponse { response, lease, .. } = forward(worker, &mut selection, question, exchange).await?;
+    let forwarding = forward(connection, &mut selection, question, exchange);
+    let BackendResponse { response, lease, .. } = forwarding.await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnexpectedUpgrade);
     }
@@ -121,7 +121,7 @@ async fn ask(
     let body = match read(body).await {
         Ok(body) => {
             lease.control().into_iter().for_each(|control| control.set_in_flight(false));
-            lease.release(worker.clock.now(), true);
+            lease.release(connection.worker.clock.now(), true);
             body
         }
         // Of a success only the head matters. The connection is closed, as its response was not read.

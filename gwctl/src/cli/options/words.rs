@@ -1,4 +1,4 @@
-//! Options whose values are words.
+//! Flags whose values are words of the API.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use webgateway_proto::model::Words;
