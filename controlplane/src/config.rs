@@ -3,6 +3,7 @@
 mod acme;
 mod feed;
 mod keys;
+mod route_limits;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use webgateway_proto::model::{Host, InvalidHostError, KeyId, Prefixes, Quota};
 pub(crate) use self::acme::{AcmeConfigError, CaConfig};
 pub(crate) use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
 pub(crate) use self::keys::{KeySource, KeyUri, KeyUriError};
+pub(crate) use self::route_limits::{RouteLimitError, RouteLimits, RouteLimitsConfigError};
 pub(crate) use self::settings::Settings;
 use self::settings::{CertificateModule, KEYS, KeyModule, PubKeyStore, StorageModule};
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub allowed_backends: Prefixes,
     /// The labels below the base domain that no route may use, in lower case.
     pub reserved_subdomains: BTreeSet<String>,
+    /// The bounds of route options.
+    pub route_limits: RouteLimits,
     /// The path of the database.
     pub db_path: PathBuf,
     /// The file of the key that encrypts private keys.
@@ -114,6 +118,9 @@ pub enum ConfigError {
     /// The `[feed]` section is invalid.
     #[error(transparent)]
     Feed(#[from] FeedConfigError),
+    /// The `[route_limits]` section is invalid.
+    #[error(transparent)]
+    RouteLimits(#[from] RouteLimitsConfigError),
     /// A name server is not an address.
     #[error("`dns.resolver`: `{0}` is not an address: use one such as 9.9.9.9 or 127.0.0.1:5353")]
     Resolver(String),
@@ -172,6 +179,7 @@ impl Settings {
             log_level: self.log_level,
             load_delay: self.load_delay,
             allowed_backends: self.allowed_backends,
+            route_limits: self.route_limits.resolve()?,
             secret_key_file: present("secret_key_file", self.secret_key_file.unwrap_or(beside))?,
             db_path,
             rpc_listen: self.rpc.listen,

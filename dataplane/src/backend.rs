@@ -2,6 +2,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod check_schedule;
+pub(crate) mod client_hash;
 pub(crate) mod connector;
 pub(crate) mod dial;
 pub(crate) mod health;
@@ -11,6 +12,7 @@ pub(crate) mod http2_pool;
 pub(crate) mod lease;
 pub(crate) mod loop_detection;
 pub(crate) mod monitor;
+pub(crate) mod open_requests;
 pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod stream;

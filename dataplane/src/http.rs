@@ -2,6 +2,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod body;
+pub(crate) mod bounds;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;

@@ -4,7 +4,8 @@ pub(crate) mod headers;
 mod maintenance;
 pub(crate) mod paths;
 
-use http::Response;
+use http::{Request, Response};
+use http_body::Body;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::RouteOptions;
 
@@ -19,9 +20,10 @@ use crate::http::grpc;
 /// # Errors
 ///
 /// Fails with the response that the client gets instead.
-pub(crate) fn admit(
+pub(crate) fn admit<B: Body>(
     connection: &ConnectionContext,
     route: &FeedRoute,
+    request: &Request<B>,
     exchange: &Exchange,
 ) -> Result<(), ProxyError> {
     let options = &route.destination.options;
@@ -35,6 +37,10 @@ pub(crate) fn admit(
         let admitted = connection.worker.rate_limits.admit(route.id, connection.client, limit);
         let open = admitted.map_err(|error| ProxyError::RateLimited { retry_after: error.seconds() })?;
         open.into_iter().for_each(|open| exchange.keep(Box::new(open)));
+    }
+    // A body of unknown length is counted while it is forwarded.
+    if options.max_body.is_some_and(|max| request.body().size_hint().lower() > max.bytes()) {
+        return Err(ProxyError::BodyTooLarge);
     }
     Ok(())
 }

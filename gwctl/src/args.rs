@@ -20,7 +20,7 @@ use webgateway_proto::model::Host;
 pub(crate) use self::call::Call;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::ArgError;
-pub(crate) use self::routes::{RouteSelector, parse_backends, parse_label};
+pub(crate) use self::routes::{RouteSelector, check_weights, parse_backends, parse_label};
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 pub(crate) use crate::cli::{Import, Shell};
 use crate::profiles::DEFAULT_NAME;

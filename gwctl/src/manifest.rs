@@ -6,7 +6,7 @@ use thiserror::Error;
 use webgateway_proto::api::RouteCreate;
 use webgateway_proto::model::{Host, Mode, RouteOptions};
 
-use crate::args::{ArgError, parse_backends, parse_label};
+use crate::args::{ArgError, check_weights, parse_backends, parse_label};
 
 /// The file cannot be applied.
 #[derive(Debug, Error)]
@@ -140,6 +140,7 @@ fn parse_route(entry: ManifestRoute) -> Result<DesiredRoute, ManifestRouteError>
     }
     options.check_fits(mode).map_err(ArgError::from)?;
     let backends = parse_backends(&entry.backends).map_err(ArgError::from)?;
+    check_weights(&options, &backends)?;
     Ok(DesiredRoute { host, backends, mode, options })
 }
 

@@ -89,6 +89,16 @@ impl FeedFile {
         self
     }
 
+    /// Sets options of this host's route, given as a JSON object.
+    pub fn set_options(&mut self, host: &str, options: &Value) -> &mut Self {
+        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
+            for (name, value) in options.as_object().into_iter().flatten() {
+                route[name] = value.clone();
+            }
+        }
+        self
+    }
+
     /// Sets the health check of this host's route.
     pub fn set_health_check(&mut self, host: &str, check: Value) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {

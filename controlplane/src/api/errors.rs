@@ -92,6 +92,9 @@ pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
             .field(option)
             .hint("give the address and port on which the service itself listens"),
         DomainError::UnsuitableOption(unsuitable) => option_error(*unsuitable),
+        DomainError::RouteLimit(exceeded) => ErrorBuilder::new(ErrorKind::InvalidParams)
+            .field(exceeded.field)
+            .hint("choose a smaller value, or ask the operator to raise `route_limits`"),
         DomainError::RouteId(_) => ErrorBuilder::new(ErrorKind::InvalidId).field("id"),
         DomainError::KeyId(_) => ErrorBuilder::new(ErrorKind::InvalidUser).field("user"),
         DomainError::HostTaken { own: None, .. } => {
@@ -208,17 +211,21 @@ fn backends_error(invalid: &InvalidBackendsError) -> ErrorBuilder {
 }
 
 fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
-    let builder = match unsuitable {
-        UnsuitableOptionError::HealthPath => {
-            ErrorBuilder::new(ErrorKind::PassthroughHealth).hint("leave `path` out")
-        }
-        UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate => {
-            ErrorBuilder::new(ErrorKind::PassthroughOption).hint("leave it out, or terminate the route")
-        }
-        UnsuitableOptionError::Needs { .. } => {
-            ErrorBuilder::new(ErrorKind::InvalidParams).hint("set the other option too, or leave both out")
-        }
-    };
+    let builder =
+        match unsuitable {
+            UnsuitableOptionError::HealthPath => {
+                ErrorBuilder::new(ErrorKind::PassthroughHealth).hint("leave `path` out")
+            }
+            UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate => {
+                ErrorBuilder::new(ErrorKind::PassthroughOption).hint("leave it out, or terminate the route")
+            }
+            UnsuitableOptionError::Needs { .. } => ErrorBuilder::new(ErrorKind::InvalidParams)
+                .hint("set the other option too, or leave both out"),
+            UnsuitableOptionError::UnknownWeight(_) => ErrorBuilder::new(ErrorKind::InvalidParams)
+                .hint("leave its weight out, or add it to `backends`"),
+            UnsuitableOptionError::AllDrained => ErrorBuilder::new(ErrorKind::InvalidParams)
+                .hint("give a backend a weight above 0; to close the route, delete it"),
+        };
     builder.field(unsuitable.option())
 }
 

@@ -85,6 +85,7 @@ impl FuzzGateway {
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(Host::parse("gw.example")?, BTreeSet::new()),
             allowed_backends: Prefixes::default(),
+            route_limits: crate::config::RouteLimits::default(),
             admin: "admin.pub".parse()?,
             invitations: None,
             quotas: Quotas::default(),

@@ -190,6 +190,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
         listeners: GatewayListeners::default(),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),
+        route_limits: crate::config::RouteLimits::default(),
         admin: "admin.pub".parse().unwrap(),
         invitations,
         quotas: Quotas::default(),

@@ -11,6 +11,7 @@ use webgateway_proto::model::{Host, KeyId, Prefixes};
 
 use super::acme::AcmeSettings;
 use super::feed::Feed;
+use super::route_limits::RouteLimitSettings;
 
 pub(super) const KEYS: &[Key] = &[
     Key::text(
@@ -105,6 +106,18 @@ pub(super) const KEYS: &[Key] = &[
         "quotas.mutations_per_minute",
         "How many changes each user may make per minute, unless `gwctl admin quota` sets another number [default: no limit]",
     ).live(),
+    Key::duration(
+        "route_limits.max_timeout",
+        "The maximum of each timeout that a route may have, from 10ms to 24h. A longer one of an existing route is shortened on the nodes [default: 24h]",
+    ),
+    Key::number(
+        "route_limits.max_attempts",
+        "The maximum number of attempts to forward a request that a route may have, from 1 to 10. A larger number of an existing route is reduced on the nodes [default: 5]",
+    ),
+    Key::number(
+        "route_limits.max_body",
+        "The maximum size of request bodies in bytes, which is also that of routes without the option `max_body` [default: no limit]",
+    ),
     Key::address(
         "dns.listen",
         "The address of the DNS server, which answers for _acme-challenge.BASE_DOMAIN alone [default: [::]:53]",
@@ -161,6 +174,7 @@ pub struct Settings {
     pub(super) rpc: Rpc,
     pub(super) feed: Feed,
     pub(super) quotas: Quotas,
+    pub(super) route_limits: RouteLimitSettings,
     pub(super) dns: Dns,
     pub(super) certificates: Certificates,
     pub(super) acme: AcmeSettings,
@@ -253,6 +267,7 @@ impl Default for Settings {
             rpc: Rpc::default(),
             feed: Feed::default(),
             quotas: Quotas::default(),
+            route_limits: RouteLimitSettings::default(),
             dns: Dns::default(),
             certificates: Certificates::default(),
             acme: AcmeSettings::default(),

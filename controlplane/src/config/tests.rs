@@ -29,6 +29,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
     assert_eq!(config.live.quotas, Quota::default(), "no limits");
+    assert_eq!(config.route_limits, RouteLimits::default());
 }
 
 #[test]
@@ -90,6 +91,9 @@ fn every_key_can_be_set() {
         "--quotas-routes=10",
         "--quotas-backends=20",
         "--quotas-mutations-per-minute=30",
+        "--route-limits-max-timeout=1m",
+        "--route-limits-max-attempts=3",
+        "--route-limits-max-body=1048576",
         "--dns-listen=127.0.0.1:5353",
         "--dns-resolver=9.9.9.9,127.0.0.1:8053,::1",
         "--admin-listen=127.0.0.1:0",
@@ -99,6 +103,9 @@ fn every_key_can_be_set() {
     assert_eq!(config.rpc_require, ["@authority", "date"].map(|name| name.parse().unwrap()));
     let quotas = config.live.quotas;
     assert_eq!((quotas.routes, quotas.backends, quotas.mutations_per_minute), (Some(10), Some(20), Some(30)));
+    let RouteLimits { max_timeout, max_attempts, max_body } = config.route_limits;
+    assert_eq!((max_timeout.duration(), max_attempts.get()), (Duration::from_secs(60), 3));
+    assert_eq!(max_body.map(u64::from), Some(1_048_576));
     assert_eq!(
         config.live.preflight.resolvers,
         ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap())
@@ -121,6 +128,11 @@ fn invalid_values_are_refused_with_the_name_of_the_key() {
         (&["--feed-listen=feed.example"][..], "`feed.listen`"),
         (&["--feed-listen="], "`feed.listen`"),
         (&["--feed-node-lifetime=1s"], "`feed.node_lifetime`"),
+        (&["--route-limits-max-timeout=1ms"], "`route_limits.max_timeout`"),
+        (&["--route-limits-max-timeout=2days"], "`route_limits.max_timeout`"),
+        (&["--route-limits-max-attempts=0"], "`route_limits.max_attempts`"),
+        (&["--route-limits-max-attempts=11"], "`route_limits.max_attempts`"),
+        (&["--route-limits-max-body=0"], "`route_limits.max_body`"),
         (&["--pub-key-store-module=http"][..], "`pub_key_store.uri`"),
         (
             &["--pub-key-store-module=http", "--pub-key-store-uri=http://k.example/{id}"],
@@ -251,6 +263,41 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "services_storage.db_path" => {
             (&["--secret-key-file=key"], &["--secret-key-file=key", "--services-storage-db-path=x.db"])
         }
+        key if key.starts_with("pub_key_store.") => changed_key_store(key),
+        "rpc.listen" => (&[], &["--rpc-listen=127.0.0.1:1"]),
+        "rpc.require" => (&[], &["--rpc-require=date"]),
+        "feed.listen" => (&[], &["--feed-listen=unix:feed.sock"]),
+        "feed.address" => (&[], &["--feed-address=control.example.com:7443"]),
+        "feed.node_lifetime" => (&[], &["--feed-node-lifetime=7days"]),
+        "feed.ticket_rotation" => (&[], &["--feed-ticket-rotation=1h"]),
+        "quotas.routes" => (&[], &["--quotas-routes=1"]),
+        "quotas.backends" => (&[], &["--quotas-backends=1"]),
+        "quotas.mutations_per_minute" => (&[], &["--quotas-mutations-per-minute=1"]),
+        "route_limits.max_timeout" => (&[], &["--route-limits-max-timeout=1m"]),
+        "route_limits.max_attempts" => (&[], &["--route-limits-max-attempts=3"]),
+        "route_limits.max_body" => (&[], &["--route-limits-max-body=1048576"]),
+        "dns.listen" => (&[], &["--dns-listen=127.0.0.1:1"]),
+        "dns.resolver" => (&[], &["--dns-resolver=9.9.9.9"]),
+        "certificates.module" => (&[], &["--certificates-module=internal"]),
+        "certificates.preflight" => (&[], &["--certificates-preflight=false"]),
+        "acme.email" => (&[], &["--acme-email=ops@gw.example"]),
+        "acme.profile" => (&[], &["--acme-profile=shortlived"]),
+        "acme.eab_kid" => (
+            &["--acme-eab-kid=a", "--acme-eab-hmac-key=c2VzYW1l"],
+            &["--acme-eab-kid=b", "--acme-eab-hmac-key=c2VzYW1l"],
+        ),
+        "acme.eab_hmac_key" => (
+            &["--acme-eab-kid=a", "--acme-eab-hmac-key=c2VzYW1l"],
+            &["--acme-eab-kid=a", "--acme-eab-hmac-key=AAAA"],
+        ),
+        "acme.fallback" => (&[], &["--acme-fallback=https://two.example/dir"]),
+        other => panic!("`{other}` has no sample"),
+    }
+}
+
+/// Returns the same for a key of the section `[pub_key_store]`.
+fn changed_key_store(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match key {
         "pub_key_store.module" => {
             (&[], &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"])
         }
@@ -267,30 +314,6 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
                 "--pub-key-store-ttl=1m",
             ],
         ),
-        "rpc.listen" => (&[], &["--rpc-listen=127.0.0.1:1"]),
-        "rpc.require" => (&[], &["--rpc-require=date"]),
-        "feed.listen" => (&[], &["--feed-listen=unix:feed.sock"]),
-        "feed.address" => (&[], &["--feed-address=control.example.com:7443"]),
-        "feed.node_lifetime" => (&[], &["--feed-node-lifetime=7days"]),
-        "feed.ticket_rotation" => (&[], &["--feed-ticket-rotation=1h"]),
-        "quotas.routes" => (&[], &["--quotas-routes=1"]),
-        "quotas.backends" => (&[], &["--quotas-backends=1"]),
-        "quotas.mutations_per_minute" => (&[], &["--quotas-mutations-per-minute=1"]),
-        "dns.listen" => (&[], &["--dns-listen=127.0.0.1:1"]),
-        "dns.resolver" => (&[], &["--dns-resolver=9.9.9.9"]),
-        "certificates.module" => (&[], &["--certificates-module=internal"]),
-        "certificates.preflight" => (&[], &["--certificates-preflight=false"]),
-        "acme.email" => (&[], &["--acme-email=ops@gw.example"]),
-        "acme.profile" => (&[], &["--acme-profile=shortlived"]),
-        "acme.eab_kid" => (
-            &["--acme-eab-kid=a", "--acme-eab-hmac-key=c2VzYW1l"],
-            &["--acme-eab-kid=b", "--acme-eab-hmac-key=c2VzYW1l"],
-        ),
-        "acme.eab_hmac_key" => (
-            &["--acme-eab-kid=a", "--acme-eab-hmac-key=c2VzYW1l"],
-            &["--acme-eab-kid=a", "--acme-eab-hmac-key=AAAA"],
-        ),
-        "acme.fallback" => (&[], &["--acme-fallback=https://two.example/dir"]),
         other => panic!("`{other}` has no sample"),
     }
 }

@@ -9,6 +9,7 @@ use webgateway_proto::model::{
 };
 
 use crate::clock::rfc3339;
+use crate::config::RouteLimitError;
 use crate::store::StoreError;
 
 /// A command or query failed.
@@ -53,6 +54,9 @@ pub(crate) enum DomainError {
     /// An option does not apply to routes of this mode.
     #[error(transparent)]
     UnsuitableOption(#[from] UnsuitableOptionError),
+    /// An option exceeds the operator's bound.
+    #[error(transparent)]
+    RouteLimit(#[from] RouteLimitError),
     /// The route id is invalid.
     #[error(transparent)]
     RouteId(#[from] InvalidRouteIdError),

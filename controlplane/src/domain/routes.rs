@@ -143,6 +143,7 @@ impl Domain {
         let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
         let backends = self.admit_backends(&backends)?;
         self.admit_options(&options)?;
+        self.route_limits.check(&options)?;
         let destination = Destination::new(mode, backends, options)?;
         let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
@@ -167,6 +168,8 @@ impl Domain {
         command: UpdateRoute,
     ) -> Result<RouteStatus, DomainError> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
+        // Options that stay as they are may exceed a bound that was lowered; the nodes get them reduced.
+        self.route_limits.check(&RouteOptions::default().patched(command.options.clone()))?;
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
         self.admit_options(&RouteOptions::default().patched(command.options.clone()))?;
         let change = RouteUpdate { host, backends: backends.transpose()?, command };
@@ -280,7 +283,12 @@ fn apply_update(before: &Route, change: RouteUpdate, base: &Host) -> Result<Rout
         None => before.host.clone(),
     };
     let backends = change.backends.unwrap_or_else(|| before.destination.backends.clone());
-    let options = before.destination.options.patched(change.command.options);
+    let mut options = (*before.destination.options).clone();
+    if change.command.options.weights.is_keep() {
+        // A weight goes with its backend.
+        options.weights = options.weights.within(backends.as_slice());
+    }
+    let options = options.patched(change.command.options);
     route.destination = Destination::new(mode, backends, options)?;
     Ok(route)
 }

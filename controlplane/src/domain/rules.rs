@@ -12,6 +12,7 @@ use super::host::HostPolicy;
 use super::listeners::GatewayListeners;
 use super::quotas::Quotas;
 use crate::clock::Clock;
+use crate::config::RouteLimits;
 use crate::keys::KeyStore;
 use crate::store::{Store, StoreError};
 
@@ -30,6 +31,8 @@ pub(crate) struct Domain {
     pub hosts: HostPolicy,
     /// The prefixes that may contain backends.
     pub allowed_backends: Prefixes,
+    /// The operator's bounds of route options.
+    pub route_limits: RouteLimits,
     /// The id of the admin's key.
     pub admin: KeyId,
     /// The contents of join tokens; `None` if this gateway has no listener for remote nodes.

@@ -3,6 +3,7 @@
 mod certificates;
 mod lists;
 mod log;
+mod route_options;
 mod users;
 
 use std::collections::BTreeSet;
@@ -88,6 +89,7 @@ impl TestDomain {
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
             allowed_backends: Prefixes::default(),
+            route_limits: crate::config::RouteLimits::default(),
             admin: "admin.pub".parse().unwrap(),
             invitations: None,
             quotas: Quotas::default(),

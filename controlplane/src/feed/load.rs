@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 use tracing::{error, warn};
 use webgateway_process::Stop;
-use webgateway_proto::feed::{Resource, ResourceName, Settings};
-use webgateway_proto::model::ProcessListeners;
+use webgateway_proto::feed::{FeedRoute, Resource, ResourceName, Settings};
+use webgateway_proto::model::{Destination, ProcessListeners};
 use webgateway_seal::SecretKey;
 
 use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
 use crate::clock::Clock;
+use crate::config::RouteLimits;
 use crate::domain::{GatewayListeners, ListenerSnapshot};
 use crate::store::change::{Change, ChangeSet, ResourceChange};
 use crate::store::feed::{self, changes_since, record};
@@ -42,6 +43,8 @@ pub(crate) struct Loader {
     pub key: Arc<SecretKey>,
     /// The settings of the configuration, without listeners.
     pub settings: Settings,
+    /// The operator's bounds of route options.
+    pub route_limits: RouteLimits,
     /// The known listeners of the gateway, which are added to the settings.
     pub listeners: GatewayListeners,
     /// The challenges on the feed.
@@ -65,7 +68,7 @@ enum Wakeup {
 impl Loader {
     /// Loads the whole catalog.
     pub(crate) async fn load(&self) -> Result<Catalog, StoreError> {
-        let text = settings_text(&self.settings);
+        let text = settings_text(&self.settings, &self.route_limits);
         let write = self.store.write("feed settings", move |tx| -> Result<_, StoreError> {
             Ok((record(tx, feed::SETTINGS, &text)?, challenges::clear(tx)?))
         });
@@ -176,6 +179,7 @@ impl Loader {
         let mut changes = self.store.read("feed", move |tx| changes_since(tx, version, &key)).await?;
         for changed in &mut changes.changed {
             self.remove_if_forbidden(changed);
+            self.clamp_options(changed);
         }
         changes.changed.extend(self.challenges.changes_between(version, changes.version));
         Ok(changes)
@@ -192,10 +196,24 @@ impl Loader {
             changed.change = Change::Remove { at_once: true };
         }
     }
+
+    /// Reduces the options of a route to the operator's bounds, which may be lower now than when the route was stored.
+    fn clamp_options(&self, changed: &mut ResourceChange) {
+        let Change::Put(resource) = &changed.change else { return };
+        let Resource::Route(route) = resource.as_ref() else { return };
+        let destination = &route.destination;
+        if let Some(options) = self.route_limits.clamp(destination.mode, &destination.options) {
+            let destination = Destination { options: options.share(), ..destination.clone() };
+            let route = FeedRoute { destination, ..route.clone() };
+            changed.change = Change::Put(Arc::new(Resource::Route(route)));
+        }
+    }
 }
 
-fn settings_text(settings: &Settings) -> String {
-    format!("{}; {}", settings.base_domain, settings.allowed_backends)
+/// Returns a text that changes with everything that decides about the routes on the feed besides the store.
+fn settings_text(settings: &Settings, limits: &RouteLimits) -> String {
+    let text = format!("{}; {}", settings.base_domain, settings.allowed_backends);
+    if *limits == RouteLimits::default() { text } else { format!("{text}; {limits:?}") }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::{Backend, Backends};
+use webgateway_proto::model::options::Timeout;
+use webgateway_proto::model::{Backend, Balance, RouteOptions};
 
-use super::balance::{RoundRobin, candidates};
+use super::balance::{BackendList, BackendSet, RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
+use super::open_requests::OpenRequest;
 use super::stream::BackendStream;
 use super::tls::TlsFault;
 use super::transport::Transport;
@@ -34,6 +37,49 @@ pub(crate) enum Observation {
     NoResponses(Backend),
     /// Connecting to an unhealthy backend succeeded.
     Connected(Backend, Option<Arc<Transport>>),
+}
+
+/// The choice of backends for one request or connection: one for each attempt.
+#[derive(Debug)]
+pub(crate) struct Selection<'a> {
+    /// The route.
+    pub route: &'a FeedRoute,
+    /// The backends to choose from.
+    pub backends: &'a [Backend],
+    /// The options of the route.
+    pub options: &'a RouteOptions,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The backend to use if it is healthy, even if its weight is 0.
+    pub preferred: Option<Backend>,
+    tried: BackendSet,
+}
+
+impl<'a> Selection<'a> {
+    /// Creates the choice among the backends of `route`.
+    #[must_use]
+    pub(crate) fn new(route: &'a FeedRoute, client: IpAddr) -> Self {
+        let destination = &route.destination;
+        Self {
+            route,
+            backends: destination.backends.as_slice(),
+            options: &destination.options,
+            client,
+            preferred: None,
+            tried: BackendSet::default(),
+        }
+    }
+
+    /// Makes the backends that were tried candidates again.
+    pub(crate) fn forget_tried(&mut self) {
+        self.tried = BackendSet::default();
+    }
+
+    /// Counts a request or tunnel to `backend` as open, if the balancing policy needs the count.
+    #[must_use]
+    pub(crate) fn count_open(&self, backend: Backend) -> Option<OpenRequest> {
+        (self.options.balance == Balance::LeastConnections).then(|| OpenRequest::new(backend))
+    }
 }
 
 /// Chooses backends of routes for one worker, connects to them, and reports failures and recoveries to the monitor.
@@ -83,22 +129,37 @@ impl Connector {
         }
     }
 
-    /// Returns those of a route's `backends` to try, at most two, in order. If all are unhealthy, all are candidates.
-    pub(crate) fn candidates(
-        &self,
-        route: &FeedRoute,
-        backends: &Backends,
-    ) -> impl Iterator<Item = Backend> + use<> {
-        let (options, backends) = (&route.destination.options, backends.as_slice());
-        let index = self.round_robin.next(route.id, options.balance, backends);
+    /// Returns the backend for the next attempt; `None` once all were tried. If all are unhealthy, all are candidates.
+    pub(crate) fn next(&self, selection: &mut Selection<'_>) -> Option<Backend> {
+        let Selection { route, backends, options, client, preferred, tried } = *selection;
+        let (balance, weights) = (options.balance, &options.weights);
         let mut unhealthy = self.unhealthy.borrow_mut();
         let unhealthy = unhealthy.load();
-        candidates(backends, index, |backend| !unhealthy.contains(backend, route)).into_iter().flatten()
+        let backend = |index: usize| backends.get(index).copied();
+        let is_healthy = |index| backend(index).is_some_and(|backend| !unhealthy.contains(backend, route));
+        let weight = |index| backend(index).map_or(1, |backend| weights.of(backend));
+        let among = candidates(backends.len(), tried, weight, is_healthy);
+        let preferred = preferred.and_then(|preferred| backends.iter().position(|other| *other == preferred));
+        let preferred = preferred.filter(|index| !tried.contains(*index));
+        let chosen =
+            preferred.filter(|index| among.contains(*index) || is_healthy(*index)).or_else(|| {
+                let list = BackendList { route: route.id, backends, balance, weights, client };
+                self.round_robin.choose(&list, among, tried == BackendSet::default())
+            })?;
+        selection.tried.insert(chosen);
+        backend(chosen)
     }
 
-    /// Connects to `backend`. Counts a failure, and reports a failure or a recovery to the monitor.
-    pub(crate) async fn dial(&self, backend: Backend) -> Result<BackendStream, DialError> {
-        let dialled = self.dialer.dial(backend.address(), self.timeout).await;
+    /// Connects to `backend` within `limit`, or within the limit of the node. Counts a failure, and reports a failure or
+    /// a recovery to the monitor.
+    pub(crate) async fn dial(
+        &self,
+        backend: Backend,
+        limit: Option<Timeout>,
+    ) -> Result<BackendStream, DialError> {
+        let limit = limit.map_or(self.timeout, Timeout::duration);
+        let is_impatient = limit < self.timeout;
+        let dialled = self.dialer.dial(backend.address(), limit).await;
         match &dialled {
             Ok(_) if self.unhealthy.borrow_mut().load().contains_passive(backend, None) => {
                 self.report(Observation::Connected(backend, None));
@@ -106,8 +167,14 @@ impl Connector {
             Ok(_) => {}
             Err(error) => {
                 self.metrics.count_backend_failure(error.proxy_error());
-                // A lack of sockets on this node is not the backend's fault.
-                if *error != DialError::Exhausted {
+                // A lack of sockets on this node is not the backend's fault. A short limit of one route says nothing about
+                // the backend for others.
+                let is_fault = match error {
+                    DialError::Exhausted => false,
+                    DialError::Timeout => !is_impatient,
+                    _ => true,
+                };
+                if is_fault {
                     self.report(Observation::ConnectFailed(backend, None, *error));
                 }
             }
@@ -148,13 +215,18 @@ impl Connector {
         begun
     }
 
-    /// Connects to the first candidate of `route` that accepts the connection.
-    pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
+    /// Connects to a backend, or to a second one if the first does not accept the connection.
+    pub(crate) async fn connect(
+        &self,
+        mut selection: Selection<'_>,
+    ) -> Result<(BackendStream, Option<OpenRequest>), DialError> {
         // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
-        for backend in self.candidates(route, &route.destination.backends) {
-            match self.dial(backend).await {
-                Ok(stream) => return Ok(stream),
+        for _ in 0..2 {
+            let Some(backend) = self.next(&mut selection) else { break };
+            let open = selection.count_open(backend);
+            match self.dial(backend, selection.options.timeouts.connect).await {
+                Ok(stream) => return Ok((stream, open)),
                 Err(failed) => error = failed,
             }
         }
@@ -192,7 +264,8 @@ impl Connector {
 #[cfg(test)]
 mod tests {
     use webgateway_proto::feed::FeedRoute;
-    use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
+    use webgateway_proto::model::options::Weights;
+    use webgateway_proto::model::{Backends, Destination, Host, Mode, Prefixes, RouteId};
 
     use super::super::dial::OwnListeners;
     use super::super::tls::BackendTlsConfigs;
@@ -210,32 +283,66 @@ mod tests {
         (Connector::new(Arc::clone(unhealthy), observations, dialer, metrics, timeout), observed)
     }
 
-    #[test]
-    fn unhealthy_backends_are_avoided_until_all_are_unhealthy() {
-        let backends = ["[400::1]:80", "[400::2]:80"];
-        let route = FeedRoute {
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const BACKENDS: [&str; 2] = ["[400::1]:80", "[400::2]:80"];
+
+    fn route(options: RouteOptions) -> FeedRoute {
+        let backends = Backends::parse(&BACKENDS, &Prefixes::default()).unwrap();
+        FeedRoute {
             id: RouteId::from_bytes([1; 16]),
             host: Host::parse("a.gw.example").unwrap(),
-            destination: Backends::parse(&backends, &Prefixes::default()).unwrap().into(),
-        };
-        let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
+            destination: Destination::new(Mode::Terminate, backends, options).unwrap(),
+        }
+    }
+
+    fn set_unhealthy(unhealthy: &ArcSwap<UnhealthySet>, backends: &[Backend]) {
+        let mut set = UnhealthySet::default();
+        backends.iter().for_each(|backend| {
+            set.insert(&CheckTarget { backend: *backend, transport: None, check: None }, "x")
+        });
+        unhealthy.store(Arc::new(set));
+    }
+
+    #[test]
+    fn unhealthy_backends_are_avoided_until_all_are_unhealthy() {
+        let route = route(RouteOptions::default());
+        let [one, two] = BACKENDS.map(|text| text.parse::<Backend>().unwrap());
         let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
         let (connector, _observed) = connector(&unhealthy);
-        let own = &route.destination.backends;
-        let firsts =
-            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route, own).next()).collect() };
-        let mut both = firsts();
-        both.sort();
-        assert_eq!(both, [one, two]);
-        let mut set = UnhealthySet::default();
-        set.insert(&CheckTarget { backend: one, transport: None, check: None }, "x");
-        unhealthy.store(Arc::new(set.clone()));
+        let firsts = || {
+            let mut firsts = [(), ()].map(|()| connector.next(&mut Selection::new(&route, CLIENT)).unwrap());
+            firsts.sort();
+            firsts
+        };
+        assert_eq!(firsts(), [one, two]);
+        set_unhealthy(&unhealthy, &[one]);
         assert_eq!(firsts(), [two, two]);
-        set.insert(&CheckTarget { backend: two, transport: None, check: None }, "x");
-        unhealthy.store(Arc::new(set));
-        let mut both = firsts();
-        both.sort();
-        assert_eq!(both, [one, two], "all are tried if all are unhealthy");
+        let mut selection = Selection::new(&route, CLIENT);
+        let order = [(); 3].map(|()| connector.next(&mut selection));
+        assert_eq!(order, [Some(two), Some(one), None], "an unhealthy one is tried last");
+        set_unhealthy(&unhealthy, &[one, two]);
+        assert_eq!(firsts(), [one, two], "all are tried if all are unhealthy");
+    }
+
+    #[test]
+    fn a_preferred_backend_is_used_while_it_is_healthy_even_if_it_is_drained() {
+        let [one, two] = BACKENDS.map(|text| text.parse::<Backend>().unwrap());
+        let weights = Weights::new([(one, 0)]).unwrap();
+        let route = route(RouteOptions { weights, ..RouteOptions::default() });
+        let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
+        let (connector, _observed) = connector(&unhealthy);
+        let order = |preferred: Option<&str>| {
+            let preferred = preferred.map(|text| text.parse().unwrap());
+            let mut selection = Selection { preferred, ..Selection::new(&route, CLIENT) };
+            [(); 2].map(|()| connector.next(&mut selection))
+        };
+        assert_eq!(order(None), [Some(two), None]);
+        assert_eq!(order(Some(BACKENDS[0])), [Some(one), Some(two)]);
+        assert_eq!(order(Some("[400::3]:80")), [Some(two), None], "it was removed");
+        set_unhealthy(&unhealthy, &[one]);
+        assert_eq!(order(Some(BACKENDS[0])), [Some(two), None]);
+        set_unhealthy(&unhealthy, &[one, two]);
+        assert_eq!(order(Some(BACKENDS[1])), [Some(two), None]);
     }
 
     #[test]

@@ -167,9 +167,9 @@ fn admit_passthrough(
     let counted = options.rate_limit.map(|limit| worker.rate_limits.admit(route.id, client, &limit));
     let Ok(counted) = counted.transpose() else { return refuse(accepted, Refusal::RateLimited) };
     let membership = worker.connections.enter(Some(route.id));
+    let (address, counted) = (client.to_canonical(), counted.flatten());
     let AcceptedConnection { open, stream: client, .. } = accepted;
-    let counted = counted.flatten();
-    ConnectionAction::PassThrough(Passthrough { client, hello, route, membership, open, counted })
+    ConnectionAction::PassThrough(Passthrough { client, address, hello, route, membership, open, counted })
 }
 
 async fn terminate(worker: Rc<WorkerContext>, termination: TlsTermination) {

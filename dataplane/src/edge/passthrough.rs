@@ -1,5 +1,6 @@
 //! Passthrough: replays the ClientHello to a backend of the route and tunnels the connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -7,7 +8,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::options::Timeout;
 
+use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
@@ -19,6 +22,8 @@ use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 pub(crate) struct Passthrough {
     /// The client's connection.
     pub client: TcpStream,
+    /// The client's address.
+    pub address: IpAddr,
     /// The bytes read from it so far: the ClientHello.
     pub hello: Vec<u8>,
     /// The route.
@@ -33,21 +38,28 @@ pub(crate) struct Passthrough {
 
 /// Serves a passthrough until it ends or its route is cut.
 pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
-    let Passthrough { client, hello, route, membership, open: _open, counted: _counted } = passthrough;
+    let Passthrough { client, address, hello, route, membership, open: _open, counted: _counted } =
+        passthrough;
     worker.metrics.tunnels.inc();
     tokio::select! {
-        () = pass(worker, client, hello, &route) => {}
+        () = pass(worker, client, hello, Selection::new(&route, address), &route) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
 
-async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
+async fn pass(
+    worker: &WorkerContext,
+    mut client: TcpStream,
+    hello: Vec<u8>,
+    selection: Selection<'_>,
+    route: &FeedRoute,
+) {
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "passthrough loop detected");
         worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
-    let mut backend = match worker.connector.connect(route).await {
+    let (mut backend, _open) = match worker.connector.connect(selection).await {
         Ok(backend) => backend,
         Err(error) => {
             debug!(host = %route.host, %error, "passthrough backend unreachable");
@@ -59,7 +71,8 @@ async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, rou
     if !matches!(replay, Ok(Ok(()))) {
         return;
     }
-    let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
+    let idle = route.destination.options.timeouts.idle;
+    let (metrics, limit) = (&worker.metrics, idle.map_or(worker.limits.tunnel_timeout, Timeout::duration));
     let observer = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: None };
     let ended = tunnel(&mut client, &mut backend, limit, observer).await;
     if let TunnelEnd::Failed(_) = ended {

@@ -1,5 +1,7 @@
 //! Bodies of proxied messages, streamed frame by frame.
 
+mod error;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
-use webgateway_process::{BodyExpiredError, ExpiringBody};
+use webgateway_process::ExpiringBody;
 
+pub(crate) use self::error::BodyError;
 use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
@@ -24,26 +26,6 @@ use crate::trailers::TrailerSlot;
 
 /// The size up to which the last part of a response is not counted in the backlog, in bytes.
 const UNTRACKED_TAIL: usize = 4 * 1024;
-
-/// The reason why a body ended early.
-#[derive(Debug, Error)]
-pub(crate) enum BodyError {
-    /// The connection of the sender failed.
-    #[error(transparent)]
-    Peer(#[from] hyper::Error),
-    /// The client did not read the API's response in time.
-    #[error(transparent)]
-    ApiTimeout(#[from] BodyExpiredError),
-    /// The backend sent nothing for too long.
-    #[error("the backend sent nothing for too long")]
-    Timeout,
-    /// The route was suspended, or it was deleted and its drain has ended.
-    #[error("the route was suspended or deleted")]
-    RouteClosed,
-    /// The client stalled, and the worker's backlog is over its limit.
-    #[error("the client does not read, and too many others do not either")]
-    Stalled,
-}
 
 /// The body of a request to a backend.
 #[derive(Debug)]
@@ -88,6 +70,7 @@ pub(crate) struct BackendBody {
     backlog: Option<Rc<ResponseBacklog>>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    total: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
     trailers: TrailerPath,
 }
@@ -155,6 +138,7 @@ impl ResponseBody {
         exchange.set_waiting_for_backend(false);
         let mut body = BackendBody {
             incoming,
+            total: exchange.bounds.total_timer(),
             exchange,
             control: lease.control().cloned(),
             was_blocked: false,
@@ -233,6 +217,9 @@ impl BackendBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
+        }
+        if self.total.as_mut().is_some_and(|total| total.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
         }
         if self.backlog.as_ref().is_some_and(|backlog| backlog.is_cut()) {
             return Poll::Ready(Some(Err(BodyError::Stalled)));
@@ -361,6 +348,9 @@ impl Body for RequestBody {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
         exchange.record_progress();
+        if matches!(&frame, Some(Ok(frame)) if !exchange.bounds.admit(frame)) {
+            return Poll::Ready(Some(Err(BodyError::TooLarge)));
+        }
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.mark_request_read();

@@ -20,7 +20,7 @@ pub(crate) enum ProxyError {
     /// The method is CONNECT.
     #[error("This gateway is not a forward proxy: CONNECT is not supported.")]
     Connect,
-    /// The body of an API request is too large.
+    /// The body of the request is too large for the route or the API.
     #[error("The request body is too large.")]
     BodyTooLarge,
     /// The body of an API request did not arrive in time.
@@ -94,6 +94,9 @@ pub(crate) enum ProxyError {
     /// The backend did not respond in time.
     #[error("The backend did not respond in time.")]
     ResponseTimeout,
+    /// The request took longer than the route allows in total.
+    #[error("The request took longer than this site allows.")]
+    TotalTimeout,
     /// The backend switched protocols without a request to, or to another protocol.
     #[error("The backend switched to a protocol that was not requested.")]
     UnexpectedUpgrade,
@@ -124,7 +127,7 @@ impl ProxyError {
         match self {
             Self::BadRequest(_) => of(StatusCode::BAD_REQUEST, None),
             Self::Connect => of(StatusCode::METHOD_NOT_ALLOWED, None),
-            Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, Some("http_request_error")),
             Self::BodyTimeout | Self::ClientGone => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
             Self::Denied => of(StatusCode::FORBIDDEN, Some("http_request_denied")),
@@ -150,7 +153,9 @@ impl ProxyError {
                 of(StatusCode::BAD_GATEWAY, Some("http_protocol_error"))
             }
             Self::HeadTooLarge => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
-            Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
+            Self::ResponseTimeout | Self::TotalTimeout => {
+                of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout"))
+            }
             Self::UnexpectedUpgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
             Self::UpgradeOverHttp2 => of(StatusCode::NOT_IMPLEMENTED, Some("http_upgrade_failed")),
             Self::Unprocessed => of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_terminated")),
@@ -237,6 +242,7 @@ impl ProxyError {
             | Self::UpgradeOverHttp2
             | Self::Unprocessed
             | Self::StreamReset(_)
+            | Self::TotalTimeout
             | Self::Api(_) => None,
         }
     }
@@ -288,6 +294,7 @@ impl ProxyError {
             | Self::Framing(_)
             | Self::HeadTooLarge
             | Self::ResponseTimeout
+            | Self::TotalTimeout
             | Self::UnexpectedUpgrade
             | Self::UpgradeOverHttp2
             | Self::Unprocessed
@@ -338,63 +345,4 @@ impl From<&hyper::Error> for ProxyError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_of_policies_say_when_to_try_again_and_how_to_sign_in() {
-        let dial = |error| ProxyError::ForwardAuth(Box::new(ProxyError::Dial(error)));
-        let text: Box<str> = "Zur\u{fc}ck um 9".into();
-        for (error, status, retry_after, proxy_error) in [
-            (ProxyError::Maintenance { text, retry_after: 60 }, 503, Some("60"), "destination_unavailable"),
-            (ProxyError::RateLimited { retry_after: 7 }, 429, Some("7"), "http_request_denied"),
-            (ProxyError::SignInLimited { retry_after: 9 }, 429, Some("9"), "http_request_denied"),
-            (ProxyError::SignInBusy, 503, Some("1"), "proxy_internal_error"),
-            (dial(DialError::Refused), 502, None, "connection_refused"),
-            (dial(DialError::OwnListener), 508, None, "proxy_loop_detected"),
-            (ProxyError::ForwardAuth(ProxyError::ResponseTimeout.into()), 504, None, "http_response_timeout"),
-            (ProxyError::AuthResponseTooLarge, 502, None, "http_response_body_size"),
-        ] {
-            let response = error.response();
-            let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-            assert_eq!(response.status().as_u16(), status, "{error:?}");
-            assert_eq!(header("retry-after").as_deref(), retry_after, "{error:?}");
-            assert_eq!(header("proxy-status").unwrap(), format!("webgateway; error={proxy_error}"));
-            assert!(header("www-authenticate").is_none());
-        }
-        let response = ProxyError::Unauthorized(HeaderValue::from_static("Basic realm=\"x\"")).response();
-        assert_eq!(response.status(), 401);
-        assert_eq!(response.headers()["www-authenticate"], "Basic realm=\"x\"");
-    }
-
-    #[test]
-    fn each_error_has_its_status_and_proxy_status() {
-        for (error, status, proxy_status) in [
-            (ProxyError::Dial(DialError::Refused), 502, Some("webgateway; error=connection_refused")),
-            (ProxyError::Dial(DialError::Timeout), 504, Some("webgateway; error=connection_timeout")),
-            (ProxyError::UnknownHost, 503, Some("webgateway; error=destination_not_found")),
-            (ProxyError::Dial(DialError::OwnListener), 508, Some("webgateway; error=proxy_loop_detected")),
-            (ProxyError::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
-            (ProxyError::Misdirected, 421, None),
-            (
-                ProxyError::Dial(DialError::Tls(TlsFault::Expired)),
-                502,
-                Some("webgateway; error=tls_certificate_error; details=\"certificate expired\""),
-            ),
-            (
-                ProxyError::Dial(DialError::Tls(TlsFault::Timeout)),
-                504,
-                Some("webgateway; error=connection_timeout; details=\"TLS handshake timeout\""),
-            ),
-            (ProxyError::Dial(DialError::NoHttp2), 502, Some("webgateway; error=http_protocol_error")),
-            (ProxyError::Dial(DialError::Busy), 503, Some("webgateway; error=connection_limit_reached")),
-            (ProxyError::UpgradeOverHttp2, 501, Some("webgateway; error=http_upgrade_failed")),
-            (ProxyError::Denied, 403, Some("webgateway; error=http_request_denied")),
-        ] {
-            let response = error.response();
-            assert_eq!(response.status().as_u16(), status);
-            let header = response.headers().get("proxy-status").map(|v| v.to_str().unwrap());
-            assert_eq!(header, proxy_status);
-        }
-    }
-}
+mod tests;

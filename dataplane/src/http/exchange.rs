@@ -16,7 +16,9 @@ use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
 use super::backlog::{OutputBacklog, ResponseBacklog, WorkerBacklog};
+use super::bounds::ExchangeBounds;
 use super::timer::{IdleTimer, Timer};
+use crate::backend::open_requests::OpenRequest;
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
@@ -60,7 +62,12 @@ pub(crate) struct Exchange {
     last_progress: Cell<Instant>,
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
-    kept: RefCell<Option<Box<dyn Any>>>,
+    /// A guard that is dropped at the end of the exchange, or taken by what continues after it.
+    pub kept: RefCell<Option<Box<dyn Any>>>,
+    /// The bounds that the route sets.
+    pub bounds: ExchangeBounds,
+    /// The count of the exchange among the open requests of its backend, if the route's policy needs it.
+    pub open_request: RefCell<Option<OpenRequest>>,
 }
 
 /// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
@@ -112,6 +119,8 @@ impl Progress {
             last_progress: Cell::new(now),
             membership: OnceCell::new(),
             kept: RefCell::default(),
+            bounds: ExchangeBounds::default(),
+            open_request: RefCell::default(),
         })
     }
 
@@ -285,11 +294,6 @@ impl Exchange {
     /// Keeps a guard until the end of the exchange.
     pub(crate) fn keep(&self, guard: Box<dyn Any>) {
         self.kept.replace(Some(guard));
-    }
-
-    /// Takes the guard that the exchange keeps, for what continues after it.
-    pub(crate) fn take_kept(&self) -> Option<Box<dyn Any>> {
-        self.kept.take()
     }
 
     /// Returns whether the route of the exchange's own membership was cut.

@@ -3,7 +3,6 @@
 mod http2;
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -17,13 +16,16 @@ use tokio::time::Instant;
 use tracing::debug;
 use webgateway_process::ResponseHeads;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
-use webgateway_proto::model::{Backend, Backends};
 
+use super::attempts::Attempts;
+use crate::backend::connector::Selection;
 use crate::backend::dial::DialError;
 use crate::backend::lease::{ConnectionLease, Lease};
 use crate::backend::pool::{BackendConnection, handshake, handshake_tls, keep_alive_timeout};
 use crate::backend::transport::Transport;
+use crate::clock::TICK;
 use crate::context::WorkerContext;
 use crate::http::body::RequestBody;
 use crate::http::error::ProxyError;
@@ -34,6 +36,8 @@ use crate::http::framing::{Direction, TrailerRules, frame_response};
 pub(crate) struct BackendResponse {
     /// The response, its body unread.
     pub response: Response<Incoming>,
+    /// The backend.
+    pub backend: Backend,
     /// The lease of the backend connection.
     pub lease: Lease<RequestBody>,
     /// The rules for the trailers of the response.
@@ -48,51 +52,71 @@ enum SendError {
     Sent(ProxyError),
 }
 
-/// Sends `request` to one of these backends of `route`, and to a second one if nothing could be sent to the first.
+/// Sends `request` to a backend of `selection`, and again after the failures that the route's retries name.
 ///
 /// The request is boxed because it is moved more often than it is read.
 pub(crate) async fn forward(
     worker: &Rc<WorkerContext>,
-    route: &FeedRoute,
-    backends: &Backends,
+    selection: &mut Selection<'_>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<BackendResponse, ProxyError> {
-    // There is at least one backend, so this value is always replaced.
+    let (route, options) = (selection.route, selection.options);
+    let mut attempts = Attempts::new(options.retries.as_ref());
+    // A route has at least one backend, so this value is always replaced.
     let mut error = ProxyError::Dial(DialError::Refused);
-    for (attempt, backend) in worker.connector.candidates(route, backends).enumerate() {
-        if attempt > 0 {
+    while let Some(backend) = attempts.next_backend(&worker.connector, selection).await {
+        if attempts.is_repeating() {
             worker.metrics.count_retry();
         }
-        if route.destination.options.host_header == HostHeader::Backend
+        if options.host_header == HostHeader::Backend
             && let Ok(own) = HeaderValue::try_from(backend.to_string())
         {
             request.headers_mut().insert(HOST, own);
         }
-        let sent = if route.destination.options.backend_protocol.is_http2() {
+        exchange.open_request.replace(selection.count_open(backend));
+        let copy = attempts.may_repeat_sent().then(|| replayable(&request)).flatten();
+        let sent = if options.backend_protocol.is_http2() {
             Box::pin(http2::send(worker, route, backend, request, exchange)).await
         } else {
             send(worker, route, backend, request, exchange).await
         };
-        match sent {
-            Ok(response) => {
+        (request, error) = match (sent, copy) {
+            (Ok(response), Some(copy)) if attempts.repeats_status(response.response.status()) => {
+                debug!(%backend, status = %response.response.status(), "request is repeated");
+                (copy, ProxyError::ConnectionClosed)
+            }
+            (Ok(response), _) => {
                 worker.connector.record_response(backend);
                 return Ok(response);
             }
-            Err(SendError::Sent(error)) => {
-                if error.is_backend_fault() {
+            (Err(SendError::Sent(error)), copy) => {
+                if error.is_backend_fault() && !is_impatient(worker, &error, exchange) {
                     worker.connector.record_missing_response(backend);
                 }
                 report(worker, backend, &error);
-                return Err(error);
+                match copy.filter(|_| attempts.repeats_error(&error)) {
+                    Some(copy) => (copy, error),
+                    None => return Err(error),
+                }
             }
-            Err(SendError::Unsent(unsent, cause)) => {
+            (Err(SendError::Unsent(unsent, cause)), _) => {
                 report(worker, backend, &cause);
-                (request, error) = (unsent, cause);
+                if !attempts.repeats_unsent() {
+                    return Err(cause);
+                }
+                (unsent, cause)
             }
-        }
+        };
     }
     Err(error)
+}
+
+/// Returns whether an error is that a route's own limit has elapsed, before that of the node. It says nothing about the
+/// backend for other routes.
+fn is_impatient(worker: &WorkerContext, error: &ProxyError, exchange: &Exchange) -> bool {
+    let limit = worker.limits.response_timeout;
+    *error == ProxyError::ResponseTimeout && exchange.bounds.first_byte_or(limit) < limit
 }
 
 /// Logs and counts a failure of a backend, except that the connector has already counted a failure to connect.
@@ -124,12 +148,12 @@ async fn send(
         let is_new = idle.is_none();
         let connection = match idle {
             Some(connection) => connection,
-            None => match Box::pin(connect(worker, route, backend)).await {
+            None => match Box::pin(connect(worker, route, backend, exchange)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (send_on(worker, backend.address(), connection, request, exchange).await, copy) {
+        request = match (send_on(worker, backend, connection, request, exchange).await, copy) {
             (Err(SendError::Unsent(unsent, _)), _) if !is_new => unsent,
             (Err(SendError::Sent(ProxyError::ConnectionClosed)), Some(copy)) => {
                 is_repeated = true;
@@ -145,8 +169,9 @@ async fn connect(
     worker: &WorkerContext,
     route: &FeedRoute,
     backend: Backend,
+    exchange: &Exchange,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
-    let stream = worker.connector.dial(backend).await?;
+    let stream = worker.connector.dial(backend, exchange.bounds.connect()).await?;
     let (tasks, address, limits) = (&worker.tasks, backend.address(), &worker.limits);
     let connection = match Transport::of(route) {
         Some(transport) if transport.tls.is_some() => {
@@ -162,7 +187,7 @@ async fn connect(
 /// Sends a request on one connection and waits for the response head.
 async fn send_on(
     worker: &Rc<WorkerContext>,
-    backend: SocketAddr,
+    backend: Backend,
     mut connection: BackendConnection<RequestBody>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -181,8 +206,9 @@ async fn send_on(
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = ConnectionLease { pool, backend, connection, keep_alive, is_reusable };
-            Ok(BackendResponse { response, lease: Lease::Connection(lease), rules })
+            let address = backend.address();
+            let lease = ConnectionLease { pool, backend: address, connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, backend, lease: Lease::Connection(lease), rules })
         }
         Some(Err(error)) => {
             debug!(%backend, error = %error.error(), "no response from backend");
@@ -192,7 +218,8 @@ async fn send_on(
     }
 }
 
-/// Awaits `response`; returns `None` after `limit` without progress of the exchange. A continuing upload is progress.
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange, or after the route's own limit once
+/// the request was read. A continuing upload is progress.
 ///
 /// The caller pins the future, because a future passed by value would occupy its space twice.
 async fn in_time<T>(
@@ -200,17 +227,21 @@ async fn in_time<T>(
     exchange: &Exchange,
     limit: Duration,
 ) -> Option<T> {
-    let mut timer = exchange.timer(exchange.last_progress() + limit);
+    let own = exchange.bounds.first_byte_or(limit);
+    // The clock of the exchange is too coarse for a short limit.
+    let begun = if own == limit { exchange.last_progress() } else { Instant::now() };
+    let mut timer = exchange.timer(begun + own);
     poll_fn(|cx| {
         if let Poll::Ready(response) = response.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
         while timer.poll(cx).is_ready() {
-            let deadline = exchange.last_progress() + limit;
-            if deadline <= Instant::now() {
+            let (now, limit) = (Instant::now(), if exchange.is_request_read() { own } else { limit });
+            let deadline = begun.max(exchange.last_progress() + TICK) + limit;
+            if deadline <= now {
                 return Poll::Ready(None);
             }
-            timer.reset(deadline);
+            timer.reset(deadline.min(now + own));
         }
         Poll::Pending
     })

@@ -123,7 +123,7 @@ async fn respond(
         }
         Upstream::Route(route) => &*served_route.insert(route),
     };
-    policy::admit(context, route, exchange)?;
+    policy::admit(context, route, &request, exchange)?;
     let authority = &target.authority_value()?;
     let options = &route.destination.options;
     let forwarded =

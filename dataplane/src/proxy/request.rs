@@ -8,9 +8,12 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
+use super::deadline::before_deadline;
 use super::forward::{BackendResponse, forward};
 use super::span::record_route;
+use super::sticky::StickySession;
 use super::upgrade::{Upgrade, spawn_tunnel};
+use crate::backend::connector::Selection;
 use crate::backend::lease::Lease;
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
@@ -59,9 +62,18 @@ pub(crate) async fn proxy_request(
     headers::to_backend(request.headers_mut(), forwarded);
     path.describe(request.headers_mut());
     policy::headers::change(changes.request(), request.headers_mut());
-    let backends = path.backends.unwrap_or(&route.destination.backends);
+    let options = &route.destination.options;
+    exchange.bounds.set(options);
+    let backends = path.backends.unwrap_or(&route.destination.backends).as_slice();
+    let mut selection = Selection::new(route, connection.client);
+    selection.backends = backends;
+    let sticky = options
+        .sticky
+        .as_ref()
+        .map(|sticky| StickySession::take(sticky, &mut selection, request.headers_mut()));
     let request = outgoing(request, exchange, rules);
-    let mut forwarding = std::pin::pin!(forward(worker, route, backends, request, exchange));
+    let forwarding = std::pin::pin!(forward(worker, &mut selection, request, exchange));
+    let mut forwarding = std::pin::pin!(before_deadline(exchange, forwarding));
     let response = match exchange.membership() {
         None => forwarding.await,
         Some(own) => tokio::select! {
@@ -70,7 +82,12 @@ pub(crate) async fn proxy_request(
             response = &mut forwarding => response,
         },
     };
-    let BackendResponse { mut response, lease, rules } = response?;
+    let is_too_large = exchange.bounds.is_body_too_large();
+    let response = response.map_err(|error| if is_too_large { ProxyError::BodyTooLarge } else { error });
+    let BackendResponse { mut response, backend, lease, rules } = response?;
+    if let Some(sticky) = sticky {
+        sticky.set_cookie(backend, response.headers_mut());
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let mut upgraded = upgrade_connection(connection, exchange, response, client);
         if let Ok(upgraded) = &mut upgraded {
@@ -90,7 +107,8 @@ pub(crate) async fn proxy_request(
     let (mut head, body) = response.into_parts();
     // The version is per hop: HTTP/1.0 here would close the client's connection and change the framing.
     head.version = Version::HTTP_11;
-    let (limit, trailers) = (worker.limits.backend_timeout, TrailerPath::new(rules, output));
+    let limit = exchange.bounds.idle_or(worker.limits.backend_timeout);
+    let trailers = TrailerPath::new(rules, output);
     let body = ResponseBody::backend(body, Rc::clone(exchange), lease, limit, trailers);
     Ok(Response::from_parts(head, body))
 }
@@ -129,8 +147,10 @@ fn upgrade_connection(
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
-        kept: exchange.take_kept(),
+        kept: exchange.kept.take(),
         open: Rc::clone(&connection.open),
+        idle: exchange.bounds.idle_or(connection.worker.limits.tunnel_timeout),
+        open_request: exchange.open_request.take(),
     };
     spawn_tunnel(Rc::clone(&connection.worker), upgrade);
     connection.progress.client().set_upgraded();

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tracing::{Instrument, debug};
 
+use crate::backend::open_requests::OpenRequest;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::http::websocket::{FrameTracker, GOING_AWAY};
@@ -31,6 +32,10 @@ pub(crate) struct Upgrade {
     pub open: Rc<OpenConnection>,
     /// The guards that the exchange kept.
     pub kept: Option<Box<dyn Any>>,
+    /// The maximum time without a byte in either direction.
+    pub idle: Duration,
+    /// The count of the tunnel among the open requests of its backend.
+    pub open_request: Option<OpenRequest>,
 }
 
 /// Runs the tunnel in its own task until it ends, is idle for too long, or its route is cut.
@@ -40,7 +45,8 @@ pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    let Upgrade { client, backend, membership, open: _open, kept: _kept } = upgrade;
+    let Upgrade { client, backend, membership, open: _open, kept: _kept, idle, open_request: _open_request } =
+        upgrade;
     let mut cut = std::pin::pin!(membership.watch().reaches(Phase::Cut));
     let both = tokio::select! {
         both = async { tokio::try_join!(client, backend) } => both,
@@ -56,7 +62,7 @@ async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     let observer =
         TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: Some(&on_sent) };
     tokio::select! {
-        ended = tunnel(&mut client, &mut backend, worker.limits.tunnel_timeout, observer) => {
+        ended = tunnel(&mut client, &mut backend, idle, observer) => {
             debug!(?ended, "upgraded connection ended");
         }
         () = cut => {

@@ -98,6 +98,9 @@ impl ArgError {
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Option(error) => error.flag,
             Self::UnsuitableOption(UnsuitableOptionError::Needs { option, .. }) => option,
+            Self::UnsuitableOption(
+                UnsuitableOptionError::UnknownWeight(_) | UnsuitableOptionError::AllDrained,
+            ) => "--weights",
             Self::UnsuitableOption(_) => "-t/--tls-pass",
             Self::Route(_) => "ROUTE",
             Self::Certificate(_) => "-c/--certificate",
@@ -146,6 +149,12 @@ impl ArgError {
                 UnsuitableOptionError::TerminatedOnly(_) | UnsuitableOptionError::RequestRate,
             ) => Some("omit this option or -t"),
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
+            Self::UnsuitableOption(UnsuitableOptionError::UnknownWeight(_)) => {
+                Some("give the address as in -b, or leave its weight out")
+            }
+            Self::UnsuitableOption(UnsuitableOptionError::AllDrained) => {
+                Some("give a backend a weight above 0, or delete the route")
+            }
             Self::Route(_) => Some("give the route's host, such as app.example.org, or its id"),
             Self::Reason(_) | Self::For | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,
             Self::Certificate(_) => Some("give the certificate's id, which `gwctl certificates list` shows"),

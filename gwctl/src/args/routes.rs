@@ -23,15 +23,9 @@ pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, ArgError> {
     }
     let (mode, options) = (mode(flags.tls_pass), RouteOptions::default().patched(flags.options.patch()?));
     options.check_fits(mode)?;
-    Ok(RouteCreate {
-        fqdn,
-        subdomain,
-        backends: parse_backends(&flags.backend)?,
-        mode,
-        options,
-        id: None,
-        dry_run: flags.dry_run,
-    })
+    let backends = parse_backends(&flags.backend)?;
+    check_weights(&options, &backends)?;
+    Ok(RouteCreate { fqdn, subdomain, backends, mode, options, id: None, dry_run: flags.dry_run })
 }
 
 /// Returns the params for `gwctl routes update`, without the route's id.
@@ -45,6 +39,9 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
     let options = flags.reset.add_to(flags.options.patch()?);
     if mode == Some(Mode::Passthrough) {
         RouteOptions::default().patched(options.clone()).check_fits(Mode::Passthrough)?;
+    }
+    if let Some(backends) = &backends {
+        check_weights(&RouteOptions::default().patched(options.clone()), backends)?;
     }
     let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..RouteUpdate::default() };
     if update == RouteUpdate::default() {
@@ -109,6 +106,12 @@ pub(crate) fn parse_label(text: &str) -> Result<String, ArgError> {
 pub(crate) fn parse_backends(texts: &[String]) -> Result<Vec<String>, InvalidBackendsError> {
     let backends = Backends::parse(texts, &Prefixes::all())?;
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())
+}
+
+/// Checks that every weight is one of `backends`, in the form that [`parse_backends`] returns.
+pub(crate) fn check_weights(options: &RouteOptions, backends: &[String]) -> Result<(), ArgError> {
+    let backends = Backends::parse(backends, &Prefixes::all())?;
+    Ok(options.check_weights(&backends)?)
 }
 
 const fn mode(tls_pass: bool) -> Mode {

@@ -3,6 +3,8 @@
 mod access;
 mod auth;
 mod backend;
+mod balancing;
+mod bounds;
 mod error;
 mod headers;
 mod hsts;
@@ -58,6 +60,10 @@ pub(crate) struct RouteOptionFlags {
     #[command(flatten)]
     access: access::AccessFlags,
     #[command(flatten)]
+    pub(crate) balancing: balancing::BalancingFlags,
+    #[command(flatten)]
+    bounds: bounds::BoundFlags,
+    #[command(flatten)]
     maintenance: maintenance::MaintenanceFlags,
     #[command(flatten)]
     rate_limit: rate_limit::RateLimitFlags,
@@ -91,6 +97,8 @@ impl RouteOptionFlags {
         self.headers.add_to(&mut patch)?;
         self.hsts.add_to(&mut patch)?;
         self.access.add_to(&mut patch)?;
+        self.balancing.add_to(&mut patch)?;
+        self.bounds.add_to(&mut patch)?;
         self.maintenance.add_to(&mut patch)?;
         self.rate_limit.add_to(&mut patch)?;
         self.auth.add_to(&mut patch)?;
@@ -99,11 +107,17 @@ impl RouteOptionFlags {
 
     /// Iterates over the words of options that may be backends.
     pub(crate) fn backends(&self) -> impl Iterator<Item = &str> {
-        self.paths.backends()
+        // A weight begins with its backend.
+        self.paths.backends().chain(self.balancing.weights.iter().map(String::as_str))
     }
 
     /// Replaces the backends in options for which `replacement` returns another spelling.
     pub(crate) fn replace_backends(&mut self, replacement: impl Fn(&str) -> Option<String>) {
+        for weight in &mut self.balancing.weights {
+            if let Some(resolved) = replacement(weight) {
+                *weight = resolved;
+            }
+        }
         self.paths.replace_backends(replacement);
     }
 

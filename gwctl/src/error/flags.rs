@@ -26,8 +26,9 @@ pub(super) fn flag_of_param(field: &str) -> Option<Cow<'static, str>> {
     if let Some((_, flag)) = flags.iter().find(|(param, _)| *param == name) {
         return Some(Cow::Borrowed(flag));
     }
-    // Every other route option has a flag of the same name.
-    RouteOptions::NAMES.contains(&name).then(|| Cow::Owned(format!("--{}", name.replace('_', "-"))))
+    // Every other route option has a flag of the same name, or one for each of its fields.
+    let flag = if name == "timeouts" { field } else { name };
+    RouteOptions::NAMES.contains(&name).then(|| Cow::Owned(format!("--{}", flag.replace(['_', '.'], "-"))))
 }
 
 /// Replaces the names of params and methods in a message of the API with flags and commands.
@@ -62,6 +63,8 @@ mod tests {
     fn a_param_has_a_flag() {
         assert_eq!(flag_of_param("backends[2]").as_deref(), Some("-b/--backend"));
         assert_eq!(flag_of_param("subdomain").as_deref(), Some("-s/--subdomain"));
+        assert_eq!(flag_of_param("timeouts.first_byte").as_deref(), Some("--timeouts-first-byte"));
+        assert_eq!(flag_of_param("retries.attempts").as_deref(), Some("--retries"));
         assert_eq!(flag_of_param("colour"), None);
     }
 }

@@ -10,11 +10,17 @@ mod declare;
 mod headers;
 mod hsts;
 mod maintenance;
+mod max_body;
 mod networks;
 mod object;
+mod objects;
 mod patch;
 mod paths;
 mod rate_limit;
+mod retries;
+mod sticky;
+mod timeouts;
+mod weights;
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -34,6 +40,7 @@ pub use self::headers::{
 };
 pub use self::hsts::{Hsts, InvalidHstsError};
 pub use self::maintenance::{InvalidMaintenanceError, MAX_MAINTENANCE_TEXT, Maintenance};
+pub use self::max_body::{InvalidMaxBodyError, MaxBody};
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
 pub use self::paths::{
@@ -42,14 +49,40 @@ pub use self::paths::{
     Rewrite, RulePath,
 };
 pub use self::rate_limit::{InvalidRateLimitError, RateLimit, RequestRate};
+pub use self::retries::{Attempts, InvalidRetriesError, MAX_ATTEMPTS, Retries, RetryConditions, RetryOn};
+pub use self::sticky::{CookieName, CookieTtl, InvalidCookieError, Sticky};
+pub use self::timeouts::{InvalidTimeoutError, MAX_TIMEOUT, MIN_TIMEOUT, Timeout, Timeouts};
+pub use self::weights::{InvalidWeightsError, MAX_WEIGHT, Weights};
 use super::words::{Describe, words};
-use super::{Backend, HealthCheck, InvalidBackendError, Mode, Prefixes, Probe};
+use super::{Backend, Backends, HealthCheck, InvalidBackendError, Mode, Prefixes, Probe};
 
 // The value after `=` is not the option's default, but an example that differs from it.
 options! {
     /// The load balancing policy.
     #[serde(default)]
     balance: Balance = Balance::Random;
+    /// The weights of backends, from 0 to 256; a backend that is not listed has the weight 1. Every balancing policy
+    /// respects them. A backend of weight 0 is drained: it gets no new clients, even if all others are unhealthy, but
+    /// keeps those that have its cookie (`sticky`). Weights of backends that an update removes are dropped.
+    #[serde(default, skip_serializing_if = "Weights::is_empty")]
+    weights: Weights = Weights::sample(&[("[400::1]:80", 3)]);
+    /// Keeps each client at one backend by a cookie, whose value does not reveal the backend's address. The cookie is
+    /// not forwarded to backends. A client whose backend is unhealthy or removed gets another one, and a new cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sticky: Option<Sticky> = Some(Sticky::default());
+    /// The time limits of requests and connections, in seconds from 0.01 to 86400; the operator may set a lower maximum.
+    /// A limit that is not given is that of the node.
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    timeouts: Timeouts = Timeouts::sample();
+    /// The attempts to forward a request. Without this option, a second backend is tried if the first cannot be
+    /// connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retries: Option<Retries> = Retries::sample();
+    /// The maximum size of a request's body, in bytes from 1 to 1 TiB; the operator may set a lower maximum. A larger
+    /// body is refused with 413: before anything is forwarded if its length is announced, otherwise as soon as it
+    /// exceeds the size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_body: Option<MaxBody> = MaxBody::try_from(10 * 1024 * 1024).ok();
     /// Active health checks of the backends. Without them, only failures of requests mark a backend unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthCheck> =
@@ -98,8 +131,19 @@ options! {
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.
-const TERMINATED_ONLY: &[&str] =
-    &["host_header", "backend_protocol", "backend_tls", "paths", "headers", "hsts", "maintenance", "auth"];
+const TERMINATED_ONLY: &[&str] = &[
+    "host_header",
+    "backend_protocol",
+    "backend_tls",
+    "paths",
+    "headers",
+    "hsts",
+    "maintenance",
+    "auth",
+    "sticky",
+    "retries",
+    "max_body",
+];
 
 words! {
     /// The load balancing policy of a route.
@@ -109,6 +153,10 @@ words! {
         RoundRobin = "round_robin",
         /// A backend is chosen at random.
         Random = "random",
+        /// The backend with the fewest open requests and connections on the node is used.
+        LeastConnections = "least_connections",
+        /// The clients of one network (/24, or /56 of IPv6) use the same backend, on every node.
+        ClientHash = "client_hash",
     }
 }
 
@@ -186,6 +234,12 @@ pub enum UnsuitableOptionError {
         /// The missing option, with its value.
         needs: &'static str,
     },
+    /// A weight is given for something that is not a backend of the route.
+    #[error("`weights` names {0}, which is not a backend of the route")]
+    UnknownWeight(Backend),
+    /// Every backend has the weight 0.
+    #[error("`weights` is 0 for every backend: at least one has to serve requests")]
+    AllDrained,
 }
 
 impl UnsuitableOptionError {
@@ -196,6 +250,7 @@ impl UnsuitableOptionError {
             Self::HealthPath => "health",
             Self::RequestRate => "rate_limit",
             Self::TerminatedOnly(name) | Self::Needs { option: name, .. } => name,
+            Self::UnknownWeight(_) | Self::AllDrained => "weights",
         }
     }
 }
@@ -213,6 +268,7 @@ impl RouteOptions {
             return Err(UnsuitableOptionError::RequestRate);
         }
         let unsuitable = self.non_defaults().into_iter().find(|name| TERMINATED_ONLY.contains(name));
+        let unsuitable = unsuitable.or_else(|| self.timeouts.http_only());
         unsuitable.map_or(Ok(()), |name| Err(UnsuitableOptionError::TerminatedOnly(name)))
     }
 
@@ -223,6 +279,16 @@ impl RouteOptions {
             return Err(UnsuitableOptionError::Needs { option: "backend_tls", needs });
         }
         Ok(())
+    }
+
+    /// Checks that a route with these backends may have these weights.
+    pub fn check_weights(&self, backends: &Backends) -> Result<(), UnsuitableOptionError> {
+        let backends = backends.as_slice();
+        if let Some(other) = self.weights.first_outside(backends) {
+            return Err(UnsuitableOptionError::UnknownWeight(other));
+        }
+        let is_drained = |backend: &Backend| self.weights.of(*backend) == 0;
+        if backends.iter().all(is_drained) { Err(UnsuitableOptionError::AllDrained) } else { Ok(()) }
     }
 
     /// Returns whether clients with this address may use the route.

@@ -19,9 +19,10 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Makes a destination. Fails if the mode does not allow one of the options.
+    /// Makes a destination. Fails if the mode or the backends do not allow one of the options.
     pub fn new(mode: Mode, backends: Backends, options: RouteOptions) -> Result<Self, UnsuitableOptionError> {
         options.check_fits(mode)?;
+        options.check_weights(&backends)?;
         Ok(Self { mode, backends, options: options.share() })
     }
 

@@ -3,6 +3,7 @@
 mod acme_failures;
 mod apply;
 mod bad_input;
+mod balancing;
 mod base_domain;
 mod certificate_validity;
 mod certificates;
@@ -46,6 +47,8 @@ mod responses;
 mod restored_backup;
 mod route_access;
 mod route_basic_auth;
+mod route_body_size;
+mod route_bounds;
 mod route_changes;
 mod route_forward_auth;
 mod route_headers;
@@ -54,6 +57,8 @@ mod route_maintenance;
 mod route_paths;
 mod route_rate_limit;
 mod route_removal;
+mod route_retries;
+mod route_timeouts;
 mod setup;
 mod shared_state;
 mod shutdown;
@@ -63,6 +68,7 @@ mod slow_clients;
 mod slow_readers;
 mod smuggling;
 mod socket_activation;
+mod sticky_sessions;
 mod stress;
 mod strict_heads;
 mod terminated_routes;
@@ -95,6 +101,12 @@ fn traffic() -> Vec<Vec<Trial>> {
         http2_backends::scenarios(),
         grpc_backends::scenarios(),
         failing_backends::scenarios(),
+        balancing::scenarios(),
+        sticky_sessions::scenarios(),
+        route_timeouts::scenarios(),
+        route_retries::scenarios(),
+        route_body_size::scenarios(),
+        route_bounds::scenarios(),
         health::scenarios(),
         http_port::scenarios(),
         protocol_mismatch::scenarios(),

@@ -9,6 +9,7 @@ use webgateway_proto::api::{
     RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, ServedCertificateView,
     WaitParams, WaitState,
 };
+use webgateway_proto::model::options::Weights;
 use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch, RouteOptions, RouteOptionsPatch};
 
 use self::constants::{BACKEND, CREATED, NOT_AFTER, OTHER_BACKEND, ROUTE, UPDATED, USER};
@@ -45,6 +46,12 @@ pub(super) fn delete() -> RouteDelete {
 
 fn random() -> RouteOptions {
     RouteOptions { balance: Balance::Random, ..RouteOptions::default() }
+}
+
+/// Returns options that all differ from their defaults, for a route with the example backend.
+fn all_options() -> RouteOptions {
+    let weight = BACKEND.parse().map(|backend| (backend, 3));
+    RouteOptions { weights: Weights::new(weight).unwrap_or_default(), ..RouteOptions::sample() }
 }
 
 /// Returns the example route after an update, at this version.
@@ -89,7 +96,7 @@ pub(super) fn create_passthrough() -> Example<RouteCreate, RouteView> {
 
 /// Returns an example with all options, so that each of them occurs in an example.
 pub(super) fn create_with_options() -> Example<RouteCreate, RouteView> {
-    let options = RouteOptions::sample();
+    let options = all_options();
     let params = RouteCreate {
         subdomain: Some("docs".to_owned()),
         options: options.clone(),
@@ -141,7 +148,7 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
         expected_version: Some(1207),
         ..this()
     };
-    let options = RouteOptions::default().patch_to(&RouteOptions::sample());
+    let options = RouteOptions::default().patch_to(&all_options());
     let every_option = RouteUpdate { options, ..this() };
     let options = RouteOptionsPatch { health: Patch::Reset, ..RouteOptionsPatch::default() };
     let renamed = RouteUpdate { subdomain: Some("shop".to_owned()), options, ..this() };
@@ -157,7 +164,7 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
         Example {
             name: "Every option",
             params: every_option,
-            result: RouteView { options: RouteOptions::sample(), ..updated(1209) },
+            result: RouteView { options: all_options(), ..updated(1209) },
         },
         Example { name: "Another subdomain, and no health checks", params: renamed, result: shop },
         Example { name: "Your own host", params: own.clone(), result: waiting.clone() },

@@ -51,6 +51,7 @@ impl SolverFixture {
                 allowed_backends: Prefixes::default(),
                 listeners: vec![],
             },
+            route_limits: crate::config::RouteLimits::default(),
             listeners: GatewayListeners::default(),
             challenges: challenges.clone(),
             clock: crate::clock::Clock::system(),

@@ -46,6 +46,7 @@ impl Feed {
                 allowed_backends: Prefixes::default(),
                 listeners: vec![],
             },
+            route_limits: crate::config::RouteLimits::default(),
             listeners: GatewayListeners::default(),
             challenges: challenges.clone(),
             clock: crate::clock::Clock::system(),

@@ -26,6 +26,7 @@ fn loader(store: &Store, allowed: &str) -> Loader {
             allowed_backends: Prefixes::new(vec![allowed.parse().unwrap()]),
             listeners: vec![],
         },
+        route_limits: crate::config::RouteLimits::default(),
         listeners: GatewayListeners::default(),
         challenges: Challenges::new(store.clone()),
         clock: Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH + time::Duration::days(100)),
@@ -89,6 +90,30 @@ async fn narrower_settings_remove_routes_and_require_full_batches() {
     let narrow = loader(&store, "500::/16").load().await.unwrap();
     assert_eq!(puts(&narrow), 1, "the settings");
     assert!(!narrow.can_diff_from(&wide.held()));
+}
+
+#[tokio::test]
+async fn a_lowered_bound_reduces_options_and_requires_a_full_batch() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    create(&store, "a.example".into()).await;
+    let mut loader = loader(&store, "400::/7");
+    let free = loader.load().await.unwrap();
+    loader.route_limits.max_body = Some(1024.try_into().unwrap());
+    let bound = loader.load().await.unwrap();
+    assert!(!bound.can_diff_from(&free.held()));
+    let max_bodies = |catalog: &Catalog| {
+        let routes = catalog.since(0).filter_map(|(_, change)| match change {
+            Change::Put(resource) => match resource.as_ref() {
+                Resource::Route(route) => Some(route.destination.options.max_body.map(u64::from)),
+                _ => None,
+            },
+            Change::Remove { .. } => None,
+        });
+        routes.collect::<Vec<_>>()
+    };
+    assert_eq!((max_bodies(&free), max_bodies(&bound)), (vec![None], vec![Some(1024)]));
+    assert!(loader.load().await.unwrap().can_diff_from(&bound.held()), "a restart changes nothing");
 }
 
 #[tokio::test]

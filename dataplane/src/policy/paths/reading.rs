@@ -17,7 +17,7 @@ const MAX_DECODINGS: usize = 3;
 pub(super) enum Readings<'a> {
     /// Both are the path itself.
     Same(&'a str),
-    /// They differ.
+    /// The two readings differ.
     Different {
         /// The decoded segments, where an encoded slash remains encoded, as it is not a separator.
         strict: String,

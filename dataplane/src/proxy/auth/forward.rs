@@ -1,7 +1,5 @@
 //! Forward authentication: a service on the overlay decides about each request.
 
-use std::rc::Rc;
-
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -14,7 +12,8 @@ use webgateway_proto::model::{Backends, Destination, Prefixes, RouteId};
 
 use super::super::forward::{BackendResponse, forward};
 use super::pending::{Authentication, PendingRequest};
-use crate::context::WorkerContext;
+use crate::backend::connector::Selection;
+use crate::context::ConnectionContext;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
@@ -58,7 +57,7 @@ pub(super) async fn authenticate(
     if headers::is_loop(request.headers(), forwarded.cdn_id.to_str().unwrap_or_default()) {
         return Err(ProxyError::Loop);
     }
-    let asked = ask(&connection.worker, route, auth, question(request, auth, forwarded), exchange);
+    let asked = ask(connection, route, auth, question(request, auth, forwarded), exchange);
     let response = timeout(auth.timeout(), asked).await.unwrap_or(Err(ProxyError::ResponseTimeout));
     let response = response.map_err(|error| ProxyError::ForwardAuth(Box::new(error)))?;
     if response.status().is_success() {
@@ -98,7 +97,7 @@ fn question(
 
 /// Sends the request to the service and reads the whole response.
 async fn ask(
-    worker: &Rc<WorkerContext>,
+    connection: &ConnectionContext,
     route: &FeedRoute,
     auth: &ForwardAuth,
     question: Box<Request<RequestBody>>,
@@ -110,8 +109,9 @@ async fn ask(
     // The id is not the route's, whose backends are used in turn.
     let (id, host) = (RouteId::from_bytes([0; 16]), route.host.clone());
     let service = FeedRoute { id, host, destination: Destination::from(backends) };
-    let forwarding = forward(worker, &service, &service.destination.backends, question, exchange);
-    let BackendResponse { response, lease, .. } = forwarding.await?;
+    let worker = &connection.worker;
+    let mut selection = Selection::new(&service, connection.client);
+    let BackendResponse { response, lease, .. } = forward(worker, &mut selection, question, exchange).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnexpectedUpgrade);
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
+use webgateway_proto::model::options::Timeout;
 
 use super::{BackendResponse, SendError, in_time};
 use crate::backend::dial::DialError;
@@ -63,7 +64,7 @@ pub(super) async fn send(
         };
         // The copy of a request with content would need the content.
         let copy = matches!(request.body(), RequestBody::Empty).then(|| copy_of(&request));
-        let failed = match send_on(worker, permit, request, exchange).await {
+        let failed = match send_on(worker, backend, permit, request, exchange).await {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
@@ -92,6 +93,7 @@ enum Failure {
 /// Sends a request on one stream and waits for the response head.
 async fn send_on(
     worker: &WorkerContext,
+    backend: Backend,
     permit: StreamPermit<RequestBody>,
     request: Box<Request<RequestBody>>,
     exchange: &Exchange,
@@ -105,7 +107,7 @@ async fn send_on(
             let rules = TrailerRules::from_head(response.headers(), Direction::ToClient);
             frame_response(&mut response, is_head, &rules)
                 .map_err(|error| Failure::Sent(error.into(), Processed::Yes))?;
-            Ok(BackendResponse { response, lease: Lease::Stream(permit), rules })
+            Ok(BackendResponse { response, backend, lease: Lease::Stream(permit), rules })
         }
         Some(Err(error)) => {
             debug!(error = %error.error(), "no response from backend");
@@ -168,8 +170,10 @@ async fn permit(
     backend: Backend,
 ) -> Result<StreamPermit<RequestBody>, DialError> {
     let group = worker.pool.http2().group(backend.address(), route).ok_or(DialError::NoHttp2)?;
-    let deadline = Instant::now() + worker.limits.connect_timeout;
-    let permit = group.permit(deadline, async || open(worker, backend, group.transport()).await).await;
+    let connect = route.destination.options.timeouts.connect;
+    let deadline = Instant::now() + connect.map_or(worker.limits.connect_timeout, Timeout::duration);
+    let permit =
+        group.permit(deadline, async || open(worker, backend, group.transport(), connect).await).await;
     permit.inspect_err(|error| {
         if *error == DialError::Busy {
             worker.metrics.count_backend_failure(error.proxy_error());
@@ -182,8 +186,9 @@ async fn open(
     worker: &WorkerContext,
     backend: Backend,
     transport: &Transport,
+    connect: Option<Timeout>,
 ) -> Result<Http2Connection<RequestBody>, DialError> {
-    let stream = worker.connector.dial(backend).await?;
+    let stream = worker.connector.dial(backend, connect).await?;
     let begun = timeout(worker.limits.connect_timeout, begin(worker, stream, transport)).await;
     worker.connector.record_begin(backend, transport, begun.unwrap_or(Err(DialError::Timeout)))
 }

@@ -17,7 +17,12 @@ pub(crate) struct OptionError {
 impl OptionError {
     /// Creates the error of a flag whose value is invalid.
     pub(super) fn new(flag: &'static str, error: &dyn std::error::Error) -> Self {
-        Self { flag, hint: None, message: error.to_string() }
+        Self::text(flag, error.to_string())
+    }
+
+    /// Creates the error of a flag with a message of its own.
+    pub(super) const fn text(flag: &'static str, message: String) -> Self {
+        Self { flag, hint: None, message }
     }
 
     /// Returns the error with the next step for the user, if there is one.

@@ -47,6 +47,8 @@ fn read_balance(balance: i32) -> Result<Balance, InvalidMessageError> {
     match wire::Balance::try_from(balance) {
         Ok(wire::Balance::RoundRobin) => Ok(Balance::RoundRobin),
         Ok(wire::Balance::Random) => Ok(Balance::Random),
+        Ok(wire::Balance::LeastConnections) => Ok(Balance::LeastConnections),
+        Ok(wire::Balance::ClientHash) => Ok(Balance::ClientHash),
         Err(_) => Err(InvalidMessageError::Enum("balance", balance)),
     }
 }
@@ -55,6 +57,8 @@ fn write_balance(balance: Balance) -> i32 {
     match balance {
         Balance::RoundRobin => wire::Balance::RoundRobin.into(),
         Balance::Random => wire::Balance::Random.into(),
+        Balance::LeastConnections => wire::Balance::LeastConnections.into(),
+        Balance::ClientHash => wire::Balance::ClientHash.into(),
     }
 }
 

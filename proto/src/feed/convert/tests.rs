@@ -9,7 +9,7 @@ use crate::feed::report::ServedCertificate;
 use crate::feed::resource::{Challenge, ChallengeResponse, FeedRoute, Settings, TicketKey, TicketKeys};
 use crate::model::{
     Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, MAX_LISTENERS, Mode,
-    RouteId, RouteOptions,
+    RouteId, RouteOptions, Words as _,
 };
 
 fn route(host: &str, backend: &str, mode: Mode, options: RouteOptions) -> Resource {
@@ -202,6 +202,35 @@ fn builds_without_the_options_message_are_compatible() {
     });
     let name = route.name().to_string();
     assert_eq!(odd, ToNode::Unusable(name, InvalidMessageError::Enum("balance", 9)));
+}
+
+#[test]
+fn a_policy_that_older_nodes_do_not_know_has_a_number_of_its_own() {
+    for balance in Balance::ALL {
+        let options = RouteOptions { balance: *balance, ..RouteOptions::default() };
+        let route = route("app.gw.example", "[400::1]:80", Mode::Passthrough, options);
+        let written = wire_route(&put(route.clone()));
+        // Older nodes know the numbers 0 and 1, and reject a route with another one.
+        let is_older = matches!(balance, Balance::RoundRobin | Balance::Random);
+        let typed = written.options.as_ref().map_or(0, |options| options.balance);
+        assert_eq!((typed <= 1, written.balance), (is_older, typed), "{balance}");
+        assert_eq!(sent(route.clone(), |route| route.options_json.clear()), put(route), "{balance}");
+    }
+}
+
+#[test]
+fn options_that_older_nodes_do_not_know_are_required_by_name() {
+    let mode = Mode::Terminate;
+    for (name, options) in [
+        ("weights", r#"{"weights":{"[400::1]:80":2}}"#),
+        ("sticky", r#"{"sticky":{}}"#),
+        ("timeouts", r#"{"timeouts":{"connect":1}}"#),
+        ("retries", r#"{"retries":{"attempts":2}}"#),
+        ("max_body", r#"{"max_body":1}"#),
+    ] {
+        let route = route("app.gw.example", "[400::1]:80", mode, serde_json::from_str(options).unwrap());
+        assert_eq!(wire_route(&put(route)).requires, [name]);
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct Hsts {
     value: HeaderValue,
 }
 
-/// The JSON form of [`Hsts`].
+/// A policy of HTTP Strict Transport Security, in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HstsSpec {

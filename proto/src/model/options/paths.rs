@@ -3,17 +3,18 @@
 mod compact;
 mod pattern;
 mod redirect;
+mod rule;
 mod spec;
 
-use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::pattern::{InvalidRulePathError, MAX_RULE_PATH, PathPattern, RulePath};
 pub use self::redirect::{InvalidRedirectError, MAX_TARGET, Redirect};
+pub use self::rule::{InvalidPathRuleError, PathAction, PathRule, Rewrite};
 use self::spec::{RuleObject, RuleSpec};
-use crate::model::backend::{Backend, Backends, InvalidBackendsError, Prefixes};
+use crate::model::backend::Backend;
 use crate::model::words::Describe;
 
 /// The maximum number of rules of a route.
@@ -30,85 +31,6 @@ pub struct PathRules {
     rules: Box<[PathRule]>,
     /// The different backends of all rules.
     backends: Box<[Backend]>,
-}
-
-/// A rule: a pattern, and what happens to requests whose path matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathRule {
-    pattern: PathPattern,
-    action: PathAction,
-}
-
-/// The action of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathAction {
-    /// The request is forwarded.
-    Forward {
-        /// The backends to choose from; `None` for those of the route.
-        backends: Option<Backends>,
-        /// The change of the path.
-        rewrite: Rewrite,
-    },
-    /// The request is redirected.
-    Redirect(Redirect),
-}
-
-/// The change of the path of a forwarded request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rewrite {
-    /// The path stays as it is.
-    Keep,
-    /// The prefix is removed, and sent as X-Forwarded-Prefix.
-    Strip(HeaderValue),
-    /// The prefix is replaced.
-    Replace {
-        /// The path that replaces it, as the owner wrote it.
-        path: RulePath,
-        /// The same path as it is written in a request, without a slash at its end; the root is empty.
-        encoded: Box<str>,
-    },
-}
-
-/// An invalid rule.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidPathRuleError {
-    /// The rule has no pattern, or two.
-    #[error("give either `prefix` or `exact`")]
-    Pattern,
-    /// A path is invalid.
-    #[error(transparent)]
-    Path(#[from] InvalidRulePathError),
-    /// The list of backends is empty.
-    #[error("its list of backends is empty: leave `backends` out to use those of the route")]
-    NoBackends,
-    /// The backends are invalid.
-    #[error(transparent)]
-    Backends(#[from] InvalidBackendsError),
-    /// The prefix is both stripped and replaced.
-    #[error("`strip_prefix` and `replace_prefix` exclude each other")]
-    TwoRewrites,
-    /// The rule has no prefix that could be stripped or replaced.
-    #[error(
-        "`strip_prefix`, `replace_prefix` and {{path}} need `prefix`: an exact path has nothing after it"
-    )]
-    ExactRewrite,
-    /// The prefix is the root.
-    #[error("nothing can be stripped from the prefix `/`")]
-    StripRoot,
-    /// The rule redirects, and has properties of a forwarded request.
-    #[error("a redirect has no `backends`, `strip_prefix` or `replace_prefix`")]
-    RedirectOnly,
-    /// The redirect is invalid.
-    #[error(transparent)]
-    Redirect(#[from] InvalidRedirectError),
-    /// The redirect leads to a path that has the same rule.
-    #[error("it redirects to itself: `{0}` has the same rule")]
-    Loop(String),
-    /// The compact form has a URL that is no redirect.
-    #[error(
-        "`{0}` is no target: write a backend as [400::1]:8080, or a redirect with its status, such as 302:https://example.org/"
-    )]
-    Target(String),
 }
 
 /// A list that is not a valid [`PathRules`].
@@ -195,72 +117,26 @@ impl PathRules {
     }
 }
 
-impl PathRule {
-    /// Makes a rule. `strip` removes the prefix of the path and `replace` replaces it.
-    fn forward(
-        pattern: PathPattern,
-        backends: Option<Backends>,
-        strip: bool,
-        replace: Option<&str>,
-    ) -> Result<Self, InvalidPathRuleError> {
-        let rewrite = match (pattern.as_prefix(), strip, replace) {
-            (_, false, None) => Rewrite::Keep,
-            (_, true, Some(_)) => return Err(InvalidPathRuleError::TwoRewrites),
-            (None, ..) => return Err(InvalidPathRuleError::ExactRewrite),
-            (Some(_), false, Some(replace)) => {
-                let path = RulePath::parse(replace)?;
-                let encoded = path.encoded();
-                Rewrite::Replace { path, encoded: encoded.strip_suffix('/').unwrap_or(&encoded).into() }
-            }
-            (Some(prefix), true, None) if prefix.as_str().is_empty() => {
-                return Err(InvalidPathRuleError::StripRoot);
-            }
-            (Some(prefix), true, None) => {
-                // An encoded path is always a valid field value.
-                let value = HeaderValue::try_from(prefix.encoded());
-                Rewrite::Strip(value.unwrap_or_else(|_| HeaderValue::from_static("/")))
-            }
+impl TryFrom<Vec<RuleObject>> for PathRules {
+    type Error = InvalidPathRulesError;
+
+    fn try_from(specs: Vec<RuleObject>) -> Result<Self, InvalidPathRulesError> {
+        if specs.len() > MAX_PATH_RULES {
+            return Err(InvalidPathRulesError::TooMany(specs.len()));
+        }
+        let parse = |(index, RuleObject(spec)): (usize, RuleObject)| {
+            let path = spec.prefix.as_ref().or(spec.exact.as_ref());
+            let name = path.map_or_else(|| (index + 1).to_string(), |path| format!("`{path}`"));
+            PathRule::try_from(spec).map_err(|error| InvalidPathRulesError::Rule(name, error))
         };
-        Ok(Self { pattern, action: PathAction::Forward { backends, rewrite } })
-    }
-
-    /// Makes a rule that redirects.
-    fn redirect(pattern: PathPattern, status: u16, to: &str) -> Result<Self, InvalidPathRuleError> {
-        let redirect = Redirect::new(status, to)?;
-        if redirect.keeps_path() && pattern.as_prefix().is_none() {
-            return Err(InvalidPathRuleError::ExactRewrite);
-        }
-        Ok(Self { pattern, action: PathAction::Redirect(redirect) })
-    }
-
-    /// Returns the pattern of the paths that the rule applies to.
-    #[must_use]
-    pub const fn pattern(&self) -> &PathPattern {
-        &self.pattern
-    }
-
-    /// Returns what happens to requests.
-    #[must_use]
-    pub const fn action(&self) -> &PathAction {
-        &self.action
-    }
-
-    /// Returns the rule's own backends, if it has any.
-    #[must_use]
-    pub const fn backends(&self) -> Option<&Backends> {
-        match &self.action {
-            PathAction::Forward { backends, .. } => backends.as_ref(),
-            PathAction::Redirect(_) => None,
-        }
+        Self::new(specs.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?)
     }
 }
 
-/// Parses backends at any address. The allowed prefixes are checked where they are known.
-fn parse_backends<S: AsRef<str>>(texts: &[S]) -> Result<Backends, InvalidPathRuleError> {
-    if texts.is_empty() {
-        return Err(InvalidPathRuleError::NoBackends);
+impl From<PathRules> for Vec<RuleSpec> {
+    fn from(rules: PathRules) -> Self {
+        rules.rules.into_iter().map(RuleSpec::from).collect()
     }
-    Ok(Backends::parse(texts, &Prefixes::all())?)
 }
 
 impl Describe for PathRules {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::Prefixes;
 use crate::model::words::Words;
 
 /// Options that are flattened into a strict object, as in the API, the manifest, the feed file and the store.
@@ -86,7 +87,7 @@ fn words_are_case_sensitive() {
     }
     assert_eq!(
         Balance::parse("Random").unwrap_err().to_string(),
-        "`Random` is not one of round_robin, random"
+        "`Random` is not one of round_robin, random, least_connections, client_hash"
     );
 }
 
@@ -109,6 +110,42 @@ fn a_passthrough_route_allows_no_option_that_concerns_http() {
     let refused = options.check_fits(Mode::Passthrough).unwrap_err();
     assert_eq!(refused, UnsuitableOptionError::TerminatedOnly("host_header"));
     assert_eq!(refused.option(), "host_header");
+    for (options, name) in [
+        (json!({ "sticky": {} }), "sticky"),
+        (json!({ "retries": { "attempts": 2 } }), "retries"),
+        (json!({ "max_body": 1 }), "max_body"),
+        (json!({ "timeouts": { "connect": 1, "first_byte": 1 } }), "timeouts.first_byte"),
+        (json!({ "timeouts": { "idle": 1, "total": 1 } }), "timeouts.total"),
+    ] {
+        let options: RouteOptions = read(options).unwrap();
+        assert_eq!(options.check_fits(Mode::Terminate), Ok(()));
+        let refused = options.check_fits(Mode::Passthrough).unwrap_err();
+        assert_eq!((refused.option(), refused), (name, UnsuitableOptionError::TerminatedOnly(name)));
+    }
+    let tcp = json!({ "timeouts": { "connect": 1, "idle": 1 }, "balance": "client_hash", "weights": {} });
+    assert_eq!(read::<RouteOptions>(tcp).unwrap().check_fits(Mode::Passthrough), Ok(()));
+}
+
+#[test]
+fn weights_belong_to_backends_of_which_one_serves() {
+    let backends = Backends::parse(&["[400::1]:80", "[400::2]:80"], &Prefixes::default()).unwrap();
+    for (weights, refused) in [
+        (json!({}), None),
+        (json!({ "[400::1]:80": 0 }), None),
+        (json!({ "[400::1]:80": 0, "[400::2]:80": 256 }), None),
+        (json!({ "[400::1]:80": 0, "[400::2]:80": 0 }), Some("every backend")),
+        (json!({ "[400::3]:80": 1 }), Some("[400::3]:80")),
+        (json!({ "[400::1]:81": 2 }), Some("[400::1]:81")),
+    ] {
+        let options: RouteOptions = read(json!({ "weights": weights })).unwrap();
+        match (options.check_weights(&backends), refused) {
+            (Ok(()), None) => {}
+            (Err(error), Some(word)) => {
+                assert!(error.to_string().contains(word) && error.option() == "weights", "{error}");
+            }
+            (other, _) => panic!("{weights}: {other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -116,10 +153,10 @@ fn every_option_is_described() {
     let described = RouteOptions::sample().describe();
     assert_eq!(described[0], ("balance", "random".to_owned()));
     assert_eq!(
-        described[1],
+        described.iter().find(|(name, _)| *name == "health").cloned().unwrap(),
         ("health", "GET /healthz every 10 s, out after 3 bad, back after 2 good".to_owned())
     );
-    assert_eq!(RouteOptions::default().describe()[1], ("health", "none".to_owned()));
+    assert!(RouteOptions::default().describe().contains(&("health", "none".to_owned())));
     assert_eq!(described.len(), RouteOptions::NAMES.len());
 }
 

@@ -85,7 +85,7 @@ fn an_ambiguous_path_has_no_readings() {
     }
 }
 
-/// What a server may do to a path, besides the decoding of one level.
+/// A server, by what it does to a path.
 #[derive(Debug, Clone, Copy)]
 struct Server {
     decodings: usize,

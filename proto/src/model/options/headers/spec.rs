@@ -4,28 +4,27 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 use schemars::JsonSchema;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::{HeaderChanges, HeaderField, HeaderRules, InvalidHeaderError};
+use super::changes::{HeaderChanges, HeaderField, InvalidHeaderError};
 use crate::model::options::object::object;
 
-/// The JSON form of [`HeaderRules`].
+/// Changes of header fields, in JSON.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HeadersSpec {
     /// The changes of requests to backends.
     #[serde(default, deserialize_with = "object", skip_serializing_if = "ChangesSpec::is_empty")]
-    request: ChangesSpec,
+    pub(super) request: ChangesSpec,
     /// The changes of responses to clients.
     #[serde(default, deserialize_with = "object", skip_serializing_if = "ChangesSpec::is_empty")]
-    response: ChangesSpec,
+    pub(super) response: ChangesSpec,
 }
 
-/// The JSON form of [`HeaderChanges`].
+/// Changes of header fields in one direction, in JSON. Fields are removed first, then set, then added.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangesSpec {
+pub(super) struct ChangesSpec {
     /// The names of fields to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     remove: Vec<String>,
@@ -76,12 +75,12 @@ impl TryFrom<ChangesSpec> for HeaderChanges {
 }
 
 impl From<HeaderChanges> for ChangesSpec {
-    fn from(HeaderChanges { remove, set, add }: HeaderChanges) -> Self {
+    fn from(changes: HeaderChanges) -> Self {
         let name = |name: &HeaderName| name.as_str().to_owned();
         // A value is always ASCII.
         let text = |(_, value): &HeaderField| value.to_str().unwrap_or_default().to_owned();
         let mut added: BTreeMap<String, Values> = BTreeMap::new();
-        for field in &add {
+        for field in changes.add() {
             let values = match added.remove(field.0.as_str()) {
                 None => Values::One(text(field)),
                 Some(Values::One(first)) => Values::Several(vec![first, text(field)]),
@@ -92,23 +91,7 @@ impl From<HeaderChanges> for ChangesSpec {
             };
             added.insert(name(&field.0), values);
         }
-        let set = set.iter().map(|field| (name(&field.0), text(field))).collect();
-        Self { remove: remove.iter().map(name).collect(), set, add: added }
-    }
-}
-
-impl From<HeaderRules> for HeadersSpec {
-    fn from(HeaderRules { request, response }: HeaderRules) -> Self {
-        Self { request: request.into(), response: response.into() }
-    }
-}
-
-impl<'de> Deserialize<'de> for HeaderRules {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let HeadersSpec { request, response } = object(deserializer)?;
-        let parse = |direction: &str, spec: ChangesSpec| {
-            HeaderChanges::try_from(spec).map_err(|error| D::Error::custom(format!("{direction}: {error}")))
-        };
-        Ok(Self::new(parse("request", request)?, parse("response", response)?))
+        let set = changes.set().iter().map(|field| (name(&field.0), text(field))).collect();
+        Self { remove: changes.remove().iter().map(name).collect(), set, add: added }
     }
 }

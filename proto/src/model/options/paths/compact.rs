@@ -6,7 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{InvalidPathRuleError, PathAction, PathPattern, PathRule, Rewrite, parse_backends};
+use super::pattern::PathPattern;
+use super::rule::{InvalidPathRuleError, PathAction, PathRule, Rewrite, parse_backends};
 
 const EXACT: &str = "exact:";
 const STRIP: &str = "strip";

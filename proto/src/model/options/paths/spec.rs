@@ -3,23 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{
-    InvalidPathRuleError, InvalidPathRulesError, MAX_PATH_RULES, PathAction, PathPattern, PathRule,
-    PathRules, Rewrite, parse_backends,
-};
+use super::pattern::PathPattern;
+use super::rule::{InvalidPathRuleError, PathAction, PathRule, Rewrite, parse_backends};
 use crate::model::backend::Backend;
 use crate::model::options::object::object;
 
-/// The JSON form of a [`PathRule`].
+/// A rule for paths, in JSON.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleSpec {
     /// The decoded path that the rule applies to, with everything below it. Either `prefix` or `exact` is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
+    pub(super) prefix: Option<String>,
     /// The only decoded path that the rule applies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    exact: Option<String>,
+    pub(super) exact: Option<String>,
     /// The backends for these paths; if absent, those of the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backends: Option<Vec<String>>,
@@ -34,7 +32,7 @@ pub(super) struct RuleSpec {
     redirect: Option<RedirectObject>,
 }
 
-/// The JSON form of a [`Redirect`].
+/// A redirect, in JSON.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RedirectSpec {
@@ -51,7 +49,7 @@ pub(super) struct RedirectSpec {
 pub(super) struct RedirectObject(RedirectSpec);
 
 /// A [`RuleSpec`] that is deserialized from objects only.
-pub(super) struct RuleObject(RuleSpec);
+pub(super) struct RuleObject(pub(super) RuleSpec);
 
 impl<'de> Deserialize<'de> for RedirectObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -86,22 +84,6 @@ impl TryFrom<RuleSpec> for PathRule {
     }
 }
 
-impl TryFrom<Vec<RuleObject>> for PathRules {
-    type Error = InvalidPathRulesError;
-
-    fn try_from(specs: Vec<RuleObject>) -> Result<Self, InvalidPathRulesError> {
-        if specs.len() > MAX_PATH_RULES {
-            return Err(InvalidPathRulesError::TooMany(specs.len()));
-        }
-        let parse = |(index, RuleObject(spec)): (usize, RuleObject)| {
-            let path = spec.prefix.as_ref().or(spec.exact.as_ref());
-            let name = path.map_or_else(|| (index + 1).to_string(), |path| format!("`{path}`"));
-            PathRule::try_from(spec).map_err(|error| InvalidPathRulesError::Rule(name, error))
-        };
-        Self::new(specs.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?)
-    }
-}
-
 impl From<PathRule> for RuleSpec {
     fn from(PathRule { pattern, action }: PathRule) -> Self {
         let path = pattern.path().to_owned();
@@ -125,11 +107,5 @@ impl From<PathRule> for RuleSpec {
             }
         }
         spec
-    }
-}
-
-impl From<PathRules> for Vec<RuleSpec> {
-    fn from(rules: PathRules) -> Self {
-        rules.rules.into_iter().map(RuleSpec::from).collect()
     }
 }
