@@ -72,7 +72,13 @@ impl Action {
                 let profile = global.profile.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
                 return Ok(Self::Login { endpoint, credentials, profile });
             }
-            Command::Routes(command) => route_call(command)?,
+            Command::Routes(command) => {
+                if command.asks_for_passwords() {
+                    // A password is asked for only if the call can be made.
+                    endpoint_and_credentials(global)?;
+                }
+                route_call(command)?
+            }
             Command::Certificates(command) => certificate_call(command)?,
             Command::Nodes(command) => nodes::call(command)?,
             Command::Admin(command) => admin::call(command)?,

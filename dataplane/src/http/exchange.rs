@@ -65,7 +65,8 @@ pub(crate) struct Exchange {
     membership: OnceCell<Rc<Membership>>,
     /// The record of the request.
     pub record: RecordSlot,
-    kept: RefCell<Option<Box<dyn Any>>>,
+    /// A guard that is dropped at the end of the exchange, or taken by what continues after it.
+    pub kept: RefCell<Option<Box<dyn Any>>>,
     /// The bounds that the route sets.
     pub bounds: ExchangeBounds,
     /// The count of the exchange among the open requests of its backend, if the route's policy needs it.
@@ -297,11 +298,6 @@ impl Exchange {
     /// Keeps a guard until the end of the exchange.
     pub(crate) fn keep(&self, guard: Box<dyn Any>) {
         self.kept.replace(Some(guard));
-    }
-
-    /// Takes the guard that the exchange keeps, for what continues after it.
-    pub(crate) fn take_kept(&self) -> Option<Box<dyn Any>> {
-        self.kept.take()
     }
 
     /// Returns whether the route of the exchange's own membership was cut.

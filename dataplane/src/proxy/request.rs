@@ -148,7 +148,7 @@ fn upgrade_connection(
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
-        kept: exchange.take_kept(),
+        kept: exchange.kept.take(),
         open: Rc::clone(&connection.open),
         record: exchange.record.take().inspect(|record| record.answer(StatusCode::SWITCHING_PROTOCOLS)),
         idle: exchange.bounds.idle_or(connection.worker.limits.tunnel_timeout),

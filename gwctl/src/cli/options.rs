@@ -127,6 +127,11 @@ impl RouteOptionFlags {
         self.paths.replace_backends(replacement);
     }
 
+    /// Returns whether [`patch`](Self::patch) asks for passwords.
+    pub(crate) fn asks_for_passwords(&self) -> bool {
+        self.auth.asks_for_passwords()
+    }
+
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {
         let Some(probe) = &self.health else { return Ok(None) };
         let path = Some(probe.as_str()).filter(|probe| *probe != "tcp");

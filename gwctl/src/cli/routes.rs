@@ -36,6 +36,17 @@ pub(crate) enum Routes {
     Logs(Logs),
 }
 
+impl Routes {
+    /// Returns whether the command asks for passwords.
+    pub(crate) fn asks_for_passwords(&self) -> bool {
+        match self {
+            Self::Create(flags) => flags.options.asks_for_passwords(),
+            Self::Update(flags) => flags.options.asks_for_passwords(),
+            Self::List(_) | Self::Get(_) | Self::Delete(_) | Self::Apply(_) | Self::Explain { .. } => false,
+        }
+    }
+}
+
 /// The argument that selects a route.
 #[derive(Debug, Args)]
 pub(crate) struct RouteArg {

@@ -145,6 +145,10 @@ fn only_fields_that_may_be_headers_are_trailers() {
     };
     assert_eq!(passed(Direction::ToBackend), ["grpc-status", "x-sum"]);
     assert_eq!(passed(Direction::ToClient), ["grpc-status", "x-forwarded-for", "x-sum", "x_sum"]);
+    let user = http::HeaderName::from_static("x-sum");
+    let without_user = rules(Direction::ToBackend).excluding([&user].into_iter());
+    let passed = without_user.filter(Frame::trailers(given.clone())).unwrap().into_trailers().unwrap();
+    assert_eq!(passed.keys().collect::<Vec<_>>(), ["grpc-status"], "a field that the gateway sets");
     let data = rules(Direction::ToBackend).filter(Frame::data(Bytes::from_static(b"x"))).unwrap();
     assert_eq!(data.into_data().unwrap(), "x");
     let mut alone = HeaderMap::new();

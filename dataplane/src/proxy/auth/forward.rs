@@ -21,8 +21,8 @@ use crate::http::exchange::Exchange;
 use crate::http::headers::{self, FieldChange, Forwarded, REMOTE_USER};
 use crate::http::incoming::RequestStream;
 
-/// The maximum size of a response of the service, in bytes.
-const MAX_RESPONSE: usize = 256 * 1024;
+/// The maximum size of a response of the service, in bytes. It is in memory until the client has read it.
+const MAX_RESPONSE: usize = 64 * 1024;
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");

@@ -58,6 +58,11 @@ impl AuthFlags {
         Ok(())
     }
 
+    /// Returns whether there are users whose passwords are asked for.
+    pub(super) const fn asks_for_passwords(&self) -> bool {
+        !self.auth_basic.is_empty()
+    }
+
     fn basic(&self) -> Result<BasicAuth, OptionError> {
         let mut users = Vec::new();
         for user in &self.auth_basic_hash {
