@@ -23,7 +23,10 @@ mod feed;
 
 mod dns;
 
+mod fair;
 mod reconcile;
+
+mod claims;
 mod suspensions;
 
 mod certs;

@@ -7,6 +7,7 @@ pub(crate) mod certificates;
 pub(crate) mod challenges;
 pub(crate) mod change;
 mod checkpoint;
+pub(crate) mod claims;
 pub(crate) mod coverage;
 mod error;
 pub(crate) mod feed;

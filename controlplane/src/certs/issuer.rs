@@ -185,9 +185,13 @@ impl AcmeIssuer {
         metrics.attempt("issued");
         let (key, now, directory) = (Arc::clone(key), self.now(), ca.directory().to_owned());
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
+            let spec = CertificateSpec { id: issued.id.clone(), names: issued.names.clone() };
+            let (owner, before) = (spec.owner(tx)?, find_certificate(tx, issued.id.as_str())?);
+            let is_renewal = before.is_some_and(|before| before.issuer == directory);
             put(tx, &issued, &key)?;
             orders::delete(tx, &issued.id, &directory)?;
-            Budget::for_ca(&directory).record_certificate(tx, &issued.names, now)?;
+            let budget = Budget::for_ca(&directory);
+            budget.record_certificate(tx, &issued.names, owner.as_ref(), now, is_renewal)?;
             let renew_at = renew_at(&certificate_info(&issued), None);
             let state = IssuanceState {
                 next_attempt: Some(renew_at),

@@ -176,8 +176,9 @@ impl Orders {
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
             let current = find(tx, spec.id.as_str())?.filter(|current| current.issuer == directory);
             let life = current.as_ref().map(|current| current.not_after - current.not_before);
-            budget.check(tx, &spec.names, now, life)??;
-            budget.record_order(tx, now)?;
+            let owner = spec.owner(tx)?;
+            budget.check(tx, &spec.names, owner.as_ref(), now, life)??;
+            budget.record_order(tx, owner.as_ref(), now)?;
             Ok(if current.is_some() { leaf(tx, &spec.id)? } else { None })
         });
         write.await

@@ -3,6 +3,7 @@
 mod certificates;
 mod lists;
 mod log;
+mod ownership;
 mod users;
 
 use std::collections::BTreeSet;
@@ -87,6 +88,7 @@ impl TestDomain {
             nodes: Arc::new(EmptyDirectory),
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
+            claims: ClaimPolicy::trusting(),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
             invitations: None,

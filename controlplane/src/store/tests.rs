@@ -53,7 +53,7 @@ async fn add(store: &Store, host: &str) -> Route {
         .write("test", move |tx| {
             let route = route(&host, tx.revise()?);
             users::ensure(tx, &route.owner, route.created_at)?;
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             Ok(route)
         })
         .await;
@@ -88,7 +88,7 @@ async fn a_failed_transaction_leaves_no_change() {
         .write("test", |tx| {
             let route = route("a.example", tx.revise()?);
             users::ensure(tx, &route.owner, route.created_at)?;
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             Err(StoreError::Interrupted)
         })
         .await;
@@ -126,13 +126,13 @@ async fn transactions_of_a_batch_fail_independently() {
         async move {
             let work = move |tx: &mut WriteTx<'_>| {
                 let route = Route { owner, ..route(&format!("r{n}.example"), tx.revise()?) };
-                routes::insert(tx, &route)?;
+                routes::insert(tx, &route, true)?;
                 match n % 4 {
                     0 => Ok(route.version),
                     1 => Err(StoreError::Interrupted),
                     2 => panic!("on purpose"),
                     _ => {
-                        routes::insert(tx, &route)?;
+                        routes::insert(tx, &route, true)?;
                         Ok(route.version)
                     }
                 }
@@ -227,7 +227,7 @@ async fn a_deleted_route_leaves_a_tombstone_until_it_is_created_again() {
     assert_eq!(left, [(id.to_string(), version.cast_signed())]);
     let revived: Result<_, StoreError> = store
         .write("test", move |tx| {
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             tombstones(tx)
         })
         .await;

@@ -2,6 +2,7 @@
 
 mod access;
 mod error;
+mod subdomains;
 
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct RouteOptionFlags {
     host_header: Option<HostHeader>,
     #[command(flatten)]
     access: access::AccessFlags,
+    #[command(flatten)]
+    subdomains: subdomains::SubdomainFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -66,6 +69,7 @@ impl RouteOptionFlags {
             ..RouteOptionsPatch::default()
         };
         self.access.add_to(&mut patch)?;
+        self.subdomains.add_to(&mut patch)?;
         Ok(patch)
     }
 

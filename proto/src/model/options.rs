@@ -5,6 +5,7 @@
 //! to nodes as one message.
 
 mod declare;
+mod key_ids;
 mod networks;
 mod patch;
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 
 use self::declare::options;
+pub use self::key_ids::{InvalidKeyIdsError, KeyIds, MAX_KEY_IDS};
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
 pub use self::patch::Patch;
 use super::words::{Describe, words};
@@ -38,6 +40,9 @@ options! {
     /// The networks of clients that may not use the route. They take precedence over `allow`.
     #[serde(default, skip_serializing_if = "Networks::is_empty")]
     deny: Networks = Networks::sample(&["203.0.113.7/32"]);
+    /// The key ids of other owners who may have hosts below this route's host. Only the controlplane uses it.
+    #[serde(default, skip_serializing_if = "KeyIds::is_empty")]
+    subdomain_owners: KeyIds = KeyIds::sample(&["user2.pub"]);
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.

@@ -20,6 +20,7 @@ mod feed_partitions;
 mod framing;
 mod harness;
 mod health;
+mod host_ownership;
 mod http_challenges;
 mod http_port;
 mod interop;
