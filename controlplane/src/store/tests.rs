@@ -1,5 +1,6 @@
 //! The store over real SQLite files.
 
+mod claims;
 mod route_options;
 
 use std::fs;
@@ -172,8 +173,8 @@ async fn changes_are_found_without_a_scan_of_all_rows() {
     let fill = move |tx: &mut WriteTx<'_>| -> Result<u64, StoreError> {
         let sql = format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-             INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at) SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
-             'terminate', '[\"[400::1]:80\"]', i, 0, 0 FROM n; UPDATE revision SET value = 20000"
+             INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at, reversed) SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
+             'terminate', '[\"[400::1]:80\"]', i, 0, 0, printf('example.h%d', i) FROM n; UPDATE revision SET value = 20000"
         );
         tx.conn.batch_execute(&sql)?;
         tx.revision()

@@ -48,7 +48,6 @@ impl Method for Create {
         ErrorKind::Suspended,
         ErrorKind::HostTaken,
         ErrorKind::HostNested,
-        ErrorKind::QuotaExceeded,
         ErrorKind::IdTaken,
     ];
     const MUTATES: bool = true;
