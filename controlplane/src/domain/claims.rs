@@ -1,7 +1,8 @@
 //! The decision about the claims to one host: a pure function of the claims, the evidence and the time.
 //!
 //! At most one route holds a host. A TXT record that names a claim's owner takes the host from a holder whom no TXT
-//! record names. Without such a record, a host that leads here goes to the oldest claim, and only if nobody holds it.
+//! record names. Without such a record, a host that leads here goes to the only one who claims it. If there are several,
+//! they need the record, so that nobody gets a host by claiming it before its owner does.
 //! A holder keeps the host for as long as no one else proves theirs, even if its own proof vanishes. A failed lookup
 //! changes nothing.
 
@@ -30,7 +31,7 @@ pub(super) struct Claim {
 pub(super) enum Proof {
     /// A TXT record names the owner.
     Txt,
-    /// The host leads here, and nobody else holds it.
+    /// The host leads here, and nobody else holds or claims it.
     Dns,
 }
 
@@ -61,7 +62,10 @@ pub(super) fn decide(claims: &[Claim], evidence: &HostEvidence, now: OffsetDateT
     let Ok(owners) = &evidence.owners else { return Decision::default() };
     let holder = claims.iter().find(|claim| claim.is_held());
     let by_txt = || claims.iter().find(|claim| claim.can_win() && owners.contains(&claim.owner));
-    let by_dns = || claims.iter().find(|claim| claim.can_win() && !claim.nested);
+    let by_dns = || {
+        let mut able = claims.iter().filter(|claim| claim.can_win() && !claim.nested);
+        able.next().filter(|_| able.next().is_none())
+    };
     let mut decision = Decision::default();
     match holder {
         Some(holder) if owners.contains(&holder.owner) => {}

@@ -206,8 +206,7 @@ impl HostCheck {
                 format!("nothing proves that the host is yours: {reason}")
             }
             (_, Ok(HostTarget::Here)) => {
-                "another owner asked for the host first: only the TXT record proves that it is yours"
-                    .to_owned()
+                "several owners ask for the host: only the TXT record proves that it is yours".to_owned()
             }
         }
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use webgateway_tests::backend::{Backend, overlay};
+use webgateway_tests::backend::Backend;
 use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::feed_file::BASE_DOMAIN;
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::gwctl::User;
+use webgateway_tests::netns::overlay;
 use webgateway_tests::resolver::Resolver;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::wait::eventually;
@@ -70,11 +71,13 @@ impl Setup {
         .await
     }
 
-    async fn wait_for_answer_from(&self, backend: &str) -> Result<()> {
+    /// Waits until a request for the shop reaches this backend.
+    async fn wait_for_answer_from(&self, backend: &Backend) -> Result<()> {
         let client = self.gateway.client()?;
-        eventually(&format!("{SHOP} leads to {backend}"), TIMEOUT, async || {
-            let answer = client.get(SHOP, "/").await?.expect(200)?.text();
-            ensure!(answer.contains(backend), "{answer}");
+        eventually(&format!("{SHOP} leads to {}", backend.address()), TIMEOUT, async || {
+            let before = backend.requests();
+            client.get(SHOP, "/").await?.expect(200)?;
+            ensure!(backend.requests() > before, "another backend answered");
             Ok(())
         })
         .await
@@ -88,7 +91,7 @@ impl Setup {
 
 async fn a_host_is_served_once_the_dns_proves_it(sandbox: &Sandbox) -> Result<()> {
     let setup = Setup::start(sandbox, "proof = \"dns\"").await?;
-    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let backend = Backend::http(overlay(1, 8080)).await?;
     let created = setup.alice.gwctl(["routes", "create", "-f", SHOP, "-b", "[400::1]:8080"]).await?;
     let txt = format!("\n  {PROOF}. IN TXT \"gateway={BASE_DOMAIN} key=alice.pub\"");
     let cname = format!("\n  {SHOP}. IN CNAME {BASE_DOMAIN}.");
@@ -103,12 +106,12 @@ async fn a_host_is_served_once_the_dns_proves_it(sandbox: &Sandbox) -> Result<()
     ensure!(setup.gateway.client()?.tls(SHOP).await.is_err(), "an unproven host is not served");
     setup.resolver.set_alias(SHOP, BASE_DOMAIN)?;
     setup.wait_for_state(&setup.alice, SHOP, "active").await?;
-    setup.wait_for_answer_from("").await
+    setup.wait_for_answer_from(&backend).await
 }
 
 async fn a_txt_record_takes_a_host_over_and_a_vanished_one_does_not_lose_it(sandbox: &Sandbox) -> Result<()> {
     let setup = Setup::start(sandbox, "proof = \"dns\"").await?;
-    let _one = Backend::http(overlay(1, 8080)).await?;
+    let one = Backend::http(overlay(1, 8080)).await?;
     setup.resolver.set_alias(SHOP, BASE_DOMAIN)?;
     setup.alice.create_route(&format!("-f {SHOP} -b [400::1]:8080")).await?;
     setup.wait_for_state(&setup.alice, SHOP, "active").await?;
@@ -145,12 +148,12 @@ async fn a_txt_record_takes_a_host_over_and_a_vanished_one_does_not_lose_it(sand
     setup.name_owners(&[&setup.alice])?;
     setup.wait_for_state(&setup.alice, SHOP, "active").await?;
     setup.wait_for_state(&setup.bob, SHOP, "displaced").await?;
-    setup.wait_for_answer_from("").await
+    setup.wait_for_answer_from(&one).await
 }
 
 async fn the_next_claim_takes_over_when_the_holder_leaves(sandbox: &Sandbox) -> Result<()> {
     let mut setup = Setup::start(sandbox, "proof = \"dns\"").await?;
-    let _two = Backend::http(overlay(2, 8080)).await?;
+    let two = Backend::http(overlay(2, 8080)).await?;
     setup.resolver.set_alias(SHOP, BASE_DOMAIN)?;
     let first = setup.alice.create_route(&format!("-f {SHOP} -b [400::1]:8080")).await?;
     setup.wait_for_state(&setup.alice, SHOP, "active").await?;
@@ -167,7 +170,7 @@ async fn the_next_claim_takes_over_when_the_holder_leaves(sandbox: &Sandbox) -> 
     let deleted = setup.alice.gwctl(["routes", "delete", "-r", &first]).await?;
     ensure!(deleted.code == Some(0), "{deleted:?}");
     // Without being asked: only the task that checks claims can notice.
-    setup.wait_for_answer_from("").await?;
+    setup.wait_for_answer_from(&two).await?;
     setup.wait_for_state(&setup.bob, SHOP, "active").await.map(drop)
 }
 
@@ -254,16 +257,16 @@ async fn reserved_labels_are_for_the_admin(sandbox: &Sandbox) -> Result<()> {
 
 async fn hosts_of_an_earlier_configuration_are_kept(sandbox: &Sandbox) -> Result<()> {
     let mut setup = Setup::start(sandbox, "proof = \"none\"\nreserved = []").await?;
-    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route(&format!("-f {SHOP} -b [400::1]:8080")).await?;
     setup.alice.create_route("-s www -b [400::1]:8080").await?;
-    setup.wait_for_answer_from("").await?;
+    setup.wait_for_answer_from(&backend).await?;
     setup.controlplane.process().kill()?;
     setup.controlplane = Controlplane::start_on(sandbox, &config(&setup.resolver, "proof = \"dns\"")).await?;
     for host in [SHOP, "www.gw.example"] {
         setup.wait_for_state(&setup.alice, host, "active").await?;
     }
-    setup.wait_for_answer_from("").await?;
+    setup.wait_for_answer_from(&backend).await?;
     let refused = setup.bob.gwctl(["routes", "create", "-s", "www", "-b", "[400::1]:8080"]).await?;
     ensure!(refused.code != Some(0), "{refused:?}");
     Ok(())

@@ -116,6 +116,7 @@ fn control() -> Vec<Vec<Trial>> {
     vec![
         dns::scenarios(),
         owners::scenarios(),
+        host_ownership::scenarios(),
         concurrency::scenarios(),
         apply::scenarios(),
         watch::scenarios(),
