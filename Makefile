@@ -77,7 +77,7 @@ baselines:
 
 audit:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \
-	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
+	else echo "make audit needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; fi
 
 # Third-party clients of the API, for the interop scenarios. Where python3 or node is missing, their scenarios are left out.
 # What is complete says what it was installed for, so that another list is installed anew.

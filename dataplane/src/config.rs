@@ -17,7 +17,7 @@ pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
     API_ANSWER, API_ANSWERS, API_BODIES, API_BODY_TIMEOUT, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT,
-    HELD_BYTES, HELLO_BYTES, Limits, POOL_PER_BACKEND,
+    HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
 pub(crate) use self::settings::Settings;
@@ -209,6 +209,7 @@ mod tests {
     fn sample(key: &Key) -> &'static str {
         match (key.kind, key.path) {
             (Kind::Integer, "workers") => "777",
+            (Kind::Integer, "limits.backlog_bytes") => "7777777",
             (Kind::Integer, _) => "7777",
             (Kind::Bool, _) => "true",
             (Kind::List, "dns.listen") => "[::1]:53",
@@ -231,6 +232,7 @@ mod tests {
             ("--limits-connections", "0"),
             ("--limits-streams", "0"),
             ("--limits-header-bytes", "1"),
+            ("--limits-backlog-bytes", "1"),
             ("--workers", "100000"),
         ] {
             let error = resolve(&[flag, value]).unwrap_err().to_string();

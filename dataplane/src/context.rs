@@ -79,6 +79,7 @@ impl WorkerContext {
     #[must_use]
     fn with_settings(&self, Live { access_log, limits }: Live) -> Self {
         self.pool.set_idle_timeout(limits.backend_idle);
+        self.backlog.set_limit(limits.backlog_bytes);
         Self {
             snapshot: Arc::clone(&self.snapshot),
             tasks: self.tasks.clone(),

@@ -8,5 +8,6 @@ pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod incoming;
 pub(crate) mod refused_responses;
+mod stalled;
 pub(crate) mod timer;
 pub(crate) mod websocket;

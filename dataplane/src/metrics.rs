@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     backend_failures: Family<FailureLabels, Counter>,
     /// The requests retried at another backend.
     pub retries: Counter,
+    /// The responses cut because their clients did not read while too much waited.
+    pub stalled_cuts: Counter,
     /// 1 while the feed is connected.
     pub feed_connected: Gauge,
     /// The version of the snapshot in use.
@@ -162,6 +164,11 @@ impl Metrics {
         r.register("connections_refused", "Connections refused, by reason", metrics.refused.clone());
         r.register("requests", "Responses sent, by class of status", metrics.requests.clone());
         r.register("retries", "Requests retried at another backend", metrics.retries.clone());
+        r.register(
+            "stalled_responses_cut",
+            "Responses cut because their clients did not read and the backlog was over its limit",
+            metrics.stalled_cuts.clone(),
+        );
         r.register("tunnels", "Passthrough connections", metrics.tunnels.clone());
         r.register(
             "tunnel_bytes",
@@ -234,6 +241,12 @@ impl WorkerMetrics {
     /// Counts a failure of a backend; `cause` is a proxy error type (RFC 9209 §2.3).
     pub(crate) fn count_backend_failure(&self, cause: &'static str) {
         self.process.backend_failures.get_or_create(&FailureLabels { cause }).inc();
+    }
+
+    /// Returns the counter of the responses cut because their clients did not read.
+    #[must_use]
+    pub(crate) fn stalled_cuts(&self) -> Counter {
+        self.process.stalled_cuts.clone()
     }
 
     /// Counts a request that is retried at another backend.

@@ -21,6 +21,7 @@ use crate::controlplane::ControlplaneClient;
 use crate::edge::listener::ListenerSpec;
 use crate::edge::socket_activation::{ListenError, listen};
 use crate::edge::worker::{self, Worker, WorkerSockets};
+use crate::http::backlog::WorkerBacklog;
 use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::snapshot::Snapshot;
@@ -140,7 +141,7 @@ fn context_constructor(
         snapshot,
         tasks,
         clock: Rc::default(),
-        backlog: Rc::default(),
+        backlog: WorkerBacklog::new(limits.backlog_bytes, metrics.stalled_cuts()),
         connector: Connector::new(unhealthy, observations, dialer, metrics.clone(), limits.connect_timeout),
         pool: Rc::new(Pool::new(limits.backend_idle)),
         loop_detector: Rc::default(),

@@ -20,7 +20,7 @@ use webgateway_proto::model::Host;
 pub(crate) use self::call::Call;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::ArgError;
-pub(crate) use self::routes::{parse_backends, parse_label};
+pub(crate) use self::routes::{RouteSelector, parse_backends, parse_label};
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 pub(crate) use crate::cli::{Import, Shell};
 use crate::profiles::DEFAULT_NAME;
@@ -87,9 +87,12 @@ fn route_call(command: Routes) -> Result<Call, ArgError> {
         Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).with_wait(&create.wait)),
         Routes::List(flags) if flags.watch => Ok(Call::Watch(routes::filter(flags))),
         Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
-        Routes::Get(route) => routes::route_ref(&route).map(Call::Get),
-        Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).with_wait(&update.wait)),
-        Routes::Delete(flags) => Ok(Call::Delete(routes::delete(&flags.route)?).with_wait(&flags.wait)),
+        Routes::Get(route) => routes::selector(&route).map(Call::Get),
+        Routes::Update(flags) => {
+            let route = routes::selector(&flags.route)?;
+            Ok(Call::Update(route, Box::new(routes::update(&flags)?)).with_wait(&flags.wait))
+        }
+        Routes::Delete(flags) => Ok(Call::Delete(routes::selector(&flags.route)?).with_wait(&flags.wait)),
         Routes::Apply(flags) => Ok(Call::Apply(flags)),
         Routes::Explain { host } => routes::explain(&host).map(Call::Explain),
     }

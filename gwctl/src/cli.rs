@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod examples;
 mod global;
 mod lists;
 mod nodes;
@@ -12,7 +13,7 @@ mod wait;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::admin::{Admin, Quota, Suspend, UserArg, UserFilter};
 pub(crate) use self::audit::Audit;
@@ -51,6 +52,11 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Returns the definition of the command line, with an example in the help of each command.
+pub(crate) fn command() -> clap::Command {
+    examples::add_to(Cli::command())
 }
 
 /// The command.

@@ -10,7 +10,9 @@ mod keys;
 mod login;
 mod nodes;
 mod pages;
+mod route_table;
 mod routes;
+mod selection;
 mod shell;
 mod status;
 mod wait;
@@ -26,6 +28,20 @@ use crate::trace::{RetryNotice, Trace};
 
 /// Runs an action and prints its result.
 pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), CommandError> {
+    let id = match &action {
+        Action::Signed { credentials, .. } | Action::Login { credentials, .. } => {
+            Some(credentials.id.clone())
+        }
+        _ => None,
+    };
+    run_action(action, options).await.map_err(|failure| match id {
+        Some(id) if failure.identifier == "unknown_key" && !id.as_str().ends_with(".pub") => failure
+            .hint(format!("give the name of the public key's file at the operator, probably -i {id}.pub")),
+        _ => failure,
+    })
+}
+
+async fn run_action(action: Action, options: OutputOptions) -> Result<(), CommandError> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
         Action::VerifyAudit { file, head } => audit::verify_file(&file, head.as_deref()),
@@ -50,9 +66,9 @@ pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), Co
                 return watch::watch(client, &caller, params, options).await;
             }
             let Call::WithWait(call, limit) = call else {
-                return run_call(&client, &caller, call).await?.print(options.format);
+                return run_call(&client, &caller, call, options).await?.print(options.format);
             };
-            let report = run_call(&client, &caller, *call).await?;
+            let report = run_call(&client, &caller, *call, options).await?;
             let result = report.json().clone();
             // The mutation has been made, even if the wait fails: print its result first.
             report.print(options.format)?;
@@ -62,13 +78,18 @@ pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), Co
     report?.print(options.format)
 }
 
-async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report, CommandError> {
+async fn run_call(
+    client: &Client,
+    caller: &KeyId,
+    call: Call,
+    options: OutputOptions,
+) -> Result<Report, CommandError> {
     match call {
         Call::Create(params) => routes::create(client, params).await,
-        Call::List(params) => routes::list(client, caller, params).await,
-        Call::Get(params) => routes::get(client, &params).await,
-        Call::Update(params) => routes::update(client, &params).await,
-        Call::Delete(params) => routes::delete(client, &params).await,
+        Call::List(params) => routes::list(client, caller, params, options.format).await,
+        Call::Get(route) => routes::get(client, caller, &route).await,
+        Call::Update(route, params) => routes::update(client, caller, &route, *params).await,
+        Call::Delete(route) => routes::delete(client, caller, &route).await,
         Call::Explain(params) => explain::explain(client, &params).await,
         Call::Certificates(params) => certificates::list(client, &params).await,
         Call::Certificate(params) => certificates::get(client, &params).await,
@@ -87,7 +108,7 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::Quota(params) => admin::quota(client, &params).await,
         // `run` handles these two, because they print while they run.
         Call::Apply(_) | Call::Watch(_) => Ok(Report::empty()),
-        Call::WithWait(call, _) => Box::pin(run_call(client, caller, *call)).await,
+        Call::WithWait(call, _) => Box::pin(run_call(client, caller, *call, options)).await,
     }
 }
 

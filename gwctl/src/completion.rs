@@ -1,10 +1,10 @@
-//! Shell completion of commands, flags, route ids and hosts.
+//! Shell completion of commands, flags and hosts.
 
 use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{Command, FromArgMatches};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use gwctl::api::{RouteList, RouteListParams, RouteView, method};
@@ -12,7 +12,7 @@ use gwctl::{Client, Endpoint, Signer};
 use tokio::time::timeout;
 
 use crate::args::Credentials;
-use crate::cli::{Cli, Shell};
+use crate::cli::{self, Shell};
 use crate::printable::printable;
 use crate::profiles;
 
@@ -48,14 +48,16 @@ pub(crate) fn registration_script(shell: Shell) -> io::Result<Vec<u8>> {
     Ok(script)
 }
 
-/// Returns the definition of the command line with completers for route ids and hosts.
+/// Returns the definition of the command line with completers for the hosts of routes.
 fn command_with_candidates() -> Command {
-    let ids = || ArgValueCandidates::new(|| route_candidates(|route| (route.id.clone(), route.host.clone())));
     let hosts =
         || ArgValueCandidates::new(|| route_candidates(|route| (route.host.clone(), route.id.clone())));
-    Cli::command().mut_subcommand("routes", |routes| {
+    cli::command().mut_subcommand("routes", |routes| {
         let routes = ["get", "update", "delete"].into_iter().fold(routes, |routes, name| {
-            routes.mut_subcommand(name, |c| c.mut_arg("route", |arg| arg.add(ids())))
+            let select = |command: Command| {
+                command.mut_arg("route", |arg| arg.add(hosts())).mut_arg("route_flag", |arg| arg.add(hosts()))
+            };
+            routes.mut_subcommand(name, select)
         });
         routes.mut_subcommand("explain", |explain| explain.mut_arg("host", |arg| arg.add(hosts())))
     })
@@ -76,7 +78,7 @@ fn route_candidates(of: fn(&RouteView) -> (String, String)) -> Vec<CompletionCan
 
 /// Fetches the routes with the gateway and the key that the unfinished command line selects.
 fn fetch_routes(words: Vec<OsString>) -> Option<Vec<RouteView>> {
-    let matches = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+    let matches = cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
     let global = profiles::apply(crate::cli::Global::from_arg_matches(&matches).ok()?).ok()?;
     let credentials = Credentials::parse(global.id.as_deref(), global.key.as_deref()).ok()?;
     let key = gwctl::keys::load(&credentials.key_file).ok()?.key;

@@ -20,7 +20,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::{ColorChoice, FromArgMatches};
 
 use crate::args::Action;
 use crate::cli::{Audit, Cli, Command, Format, Global};
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let color = usage::flag_value(std::env::args_os(), "--color", None).unwrap_or(ColorChoice::Auto);
     colour::init(color);
     let parsed =
-        Cli::command().color(color).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+        cli::command().color(color).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return print_clap_error(&error),
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 /// Prints clap's error. clap reports `--help` and `--version` as errors, too; those go to stdout, with exit code 0.
 fn print_clap_error(error: &clap::Error) -> ExitCode {
     let format = usage::flag_value(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
-    if error.use_stderr() && format != Format::Table {
+    if error.use_stderr() && !format.is_text() {
         output::error(format, &usage::error(error));
     } else {
         // A closed pipe is no error.

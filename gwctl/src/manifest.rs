@@ -93,8 +93,7 @@ struct ManifestRoute {
 
 /// Parses a file of routes. Subdomains remain to be completed with the base domain.
 pub(crate) fn parse(text: &str) -> Result<Vec<DesiredRoute>, ManifestError> {
-    let manifest: Manifest =
-        serde_saphyr::from_str(text).map_err(|error| ManifestError::Yaml(error.to_string()))?;
+    let manifest: Manifest = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
     let parse = |(index, entry): (usize, ManifestRoute)| {
         let name = [&entry.subdomain, &entry.fqdn, &entry.host].into_iter().flatten().next().cloned();
         let error = |reason| ManifestError::Route {
@@ -105,6 +104,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<DesiredRoute>, ManifestError> {
         parse_route(entry).map_err(error)
     };
     manifest.routes.into_iter().enumerate().map(parse).collect()
+}
+
+/// Returns the error of a file that cannot be read, without the excerpt of the file that the library shows.
+fn yaml_error(error: &serde_saphyr::Error) -> ManifestError {
+    ManifestError::Yaml(error.without_snippet().to_string())
 }
 
 /// Rejects duplicate hosts. All hosts must have been completed with the base domain.
@@ -199,6 +203,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_line_or_the_route() {
+        let unread = parse("routes:\n- subdomain: a\n  backend: x\n").unwrap_err().to_string();
+        assert_eq!(unread, "missing field `backends` at line 3, column 3");
         let backends = "backends: ['[400::1]:80']";
         for (text, words) in [
             ("routes:\n- subdomain: a\n  backend: x\n".to_owned(), &["backend", "line 3"][..]),

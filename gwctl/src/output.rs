@@ -29,6 +29,8 @@ const STATE: &str = "STATE";
 #[derive(Debug)]
 pub(crate) struct Report {
     json: Value,
+    /// The result in YAML, if it differs from the one in JSON.
+    yaml: Option<Value>,
     text: Result<String, serde_json::Error>,
 }
 
@@ -36,12 +38,17 @@ impl Report {
     /// Creates a report from the gateway's result. `text` formats its typed form.
     pub(crate) fn from_result<T: DeserializeOwned>(result: Value, text: impl FnOnce(T) -> String) -> Self {
         let text = serde_json::from_value(result.clone()).map(text);
-        Self { json: result, text }
+        Self { json: result, yaml: None, text }
     }
 
     /// Creates a report from both forms.
     pub(crate) fn new(json: Value, text: String) -> Self {
-        Self { json, text: Ok(text) }
+        Self { json, yaml: None, text: Ok(text) }
+    }
+
+    /// Returns the report with another result in YAML.
+    pub(crate) fn with_yaml(self, yaml: Value) -> Self {
+        Self { yaml: Some(yaml), ..self }
     }
 
     /// Returns the result as JSON.
@@ -60,12 +67,12 @@ impl Report {
             return Ok(());
         }
         let text = match format {
-            Format::Table => self.text.map_err(|error| {
+            Format::Table | Format::Wide => self.text.map_err(|error| {
                 let message = format!("the gateway's response has an unexpected format: {error}");
                 CommandError::new(FailureKind::Unexpected, message)
             })?,
             Format::Json => format!("{:#}", self.json),
-            Format::Yaml => yaml(&self.json)?,
+            Format::Yaml => yaml(self.yaml.as_ref().unwrap_or(&self.json))?,
         };
         write_stdout(&format!("{}\n", text.trim_end())).map(drop)
     }
@@ -94,7 +101,7 @@ pub(crate) fn write_stdout(text: &str) -> Result<bool, CommandError> {
 /// Prints an error on stderr.
 pub(crate) fn error(format: Format, error: &CommandError) {
     let text = match format {
-        Format::Table => error_text(error),
+        Format::Table | Format::Wide => error_text(error),
         Format::Json | Format::Yaml => json!({ "error": error_json(error) }).to_string(),
     };
     write_stderr(&text);
@@ -103,7 +110,7 @@ pub(crate) fn error(format: Format, error: &CommandError) {
 /// Prints a warning on stderr.
 pub(crate) fn warn(format: Format, message: &str) {
     match format {
-        Format::Table => {
+        Format::Table | Format::Wide => {
             write_stderr(&format!(
                 "{} {}",
                 colour::paint_stderr(ColourRole::Warning, "warning:"),

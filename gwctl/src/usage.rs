@@ -100,7 +100,7 @@ mod tests {
                 Some("--frobnicate"),
                 "Usage: ",
             ),
-            ("gwctl routes get", "were not provided: --route <ID>", Some("--route <ID>"), "Usage: "),
+            ("gwctl routes get", "were not provided: <ROUTE>", Some("<ROUTE>"), "Usage: "),
         ] {
             let failure = super::error(&Cli::try_parse_from(line.split(' ')).unwrap_err());
             assert!(failure.message.contains(message), "{line}: {failure:?}");

@@ -89,7 +89,7 @@ fn states_and_errors_have_colours_with_color_always() {
     assert!(!lines[0].contains(ESCAPE), "{lines:?}");
     for (line, end) in lines[1..].iter().zip([
         "\u{1b}[32mactive\u{1b}[0m",
-        "\u{1b}[33mwaiting for certificate\u{1b}[0m",
+        "\u{1b}[33mwaiting\u{1b}[0m",
         "\u{1b}[31msuspended\u{1b}[0m",
     ]) {
         assert!(line.ends_with(end) && line.matches(ESCAPE).count() == 2, "{line:?}");

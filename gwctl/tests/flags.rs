@@ -29,8 +29,8 @@ fn an_invalid_flag_is_named_and_nothing_is_sent() {
         (create(&["-s", "a", "-b", "[400::1]:80", "-t"]), "-t/--tls-pass"),
         (vec!["routes", "update", "-r", ID], "nothing to change"),
         (vec!["routes", "update", "-r", ID, "-t=maybe"], "--tls-pass"),
-        (vec!["routes", "update", "-t"], "--route"),
-        (vec!["routes", "get", "-r", "42"], "-r/--route: `42` is not a route id"),
+        (vec!["routes", "update", "-t"], "<ROUTE>"),
+        (vec!["routes", "get", "-r", "42"], "ROUTE: `42` is not a route id"),
         (vec!["routes", "delete"], "--route"),
         (
             vec!["certificates", "get", "-c", "*.example.org"],
@@ -88,7 +88,7 @@ fn with_json_output_an_error_is_one_json_line() {
     let output = Program::new().run(&["-o", "json", "-k", "user1.priv", "routes", "get", "-r", "42"]);
     let error = output.error();
     assert_eq!((output.code, output.stderr.lines().count()), (2, 1));
-    assert_eq!((&error["exit_code"], &error["flag"]), (&json!(2), &json!("-r/--route")));
+    assert_eq!((&error["exit_code"], &error["flag"]), (&json!(2), &json!("ROUTE")));
     assert!(error["message"].as_str().unwrap().contains("`42`"));
 }
 

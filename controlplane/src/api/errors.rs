@@ -11,7 +11,9 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use tracing::error;
 use webgateway_proto::api::jsonrpc::{ErrorData, ErrorObject};
-use webgateway_proto::model::{HealthCheck, InvalidBackendsError, UnsuitableOptionError};
+use webgateway_proto::model::{
+    HealthCheck, InvalidBackendError, InvalidBackendsError, UnsuitableOptionError,
+};
 
 pub(super) use self::kind::ErrorKind;
 use super::jsonrpc::EnvelopeError;
@@ -213,7 +215,14 @@ fn backends_error(invalid: &InvalidBackendsError) -> ErrorBuilder {
         InvalidBackendsError::Duplicate(_) => ErrorKind::DuplicateBackend,
         InvalidBackendsError::Backend(_) => ErrorKind::InvalidBackend,
     };
-    ErrorBuilder::new(kind).field("backends")
+    let builder = ErrorBuilder::new(kind).field("backends");
+    if let InvalidBackendsError::Backend(InvalidBackendError::Prohibited(..)) = invalid {
+        return builder.hint(
+            "a backend is an address on the overlay network: on the machine that serves, \
+             `mycelium inspect --json` prints it",
+        );
+    }
+    builder
 }
 
 fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {

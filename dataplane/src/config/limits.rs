@@ -31,6 +31,9 @@ pub struct Limits {
     /// The time without progress while the gateway waits for the client to send or read.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
+    /// The maximum size of the responses that wait for their clients to read, per worker, in bytes. Beyond it, those
+    /// that wait longest are cut.
+    pub backlog_bytes: usize,
     /// The maximum number of concurrent HTTP/2 streams per connection.
     pub streams: u32,
     /// The time to connect to a backend.
@@ -77,9 +80,6 @@ pub(crate) const API_READ_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
-/// The total size of buffered responses at which a worker starts to read little at a time from backends, in bytes: 64
-/// KiB for each of 4096 clients that do not read. Each further client adds at most 32 KiB.
-pub(crate) const HELD_BYTES: usize = 256 * 1024 * 1024;
 /// The maximum number of idle connections per backend and worker. Large, so that those of a burst can be reused; they
 /// stay in the pool for a few seconds only.
 pub(crate) const POOL_PER_BACKEND: usize = 1024;
@@ -119,6 +119,7 @@ impl Limits {
             return Err(ConfigError::Longest(key));
         }
         within("limits.connections", self.connections, 1, 10_000_000)?;
+        within("limits.backlog_bytes", self.backlog_bytes, 1024 * 1024, 1024 * 1024 * 1024 * 1024)?;
         within("limits.streams", self.streams as usize, 1, 10_000)?;
         within("limits.header_bytes", self.header_bytes as usize, 1024, 1024 * 1024)
     }
@@ -134,6 +135,8 @@ impl Default for Limits {
             header_timeout: seconds(60),
             header_bytes: 64 * 1024,
             stall_timeout: seconds(60),
+            // 32 KiB for each of 8,192 clients that do not read.
+            backlog_bytes: 256 * 1024 * 1024,
             streams: 128,
             connect_timeout: seconds(10),
             ack_timeout: seconds(15),

@@ -67,6 +67,12 @@ pub(super) const KEYS: &[Key] = &[
         "limits.stall_timeout",
         "The longest time without progress while the gateway waits for the client [default: 60s]",
     ).live(),
+    Key::number(
+        "limits.backlog_bytes",
+        "The size of the responses that wait for their clients to read, in bytes per worker; beyond it, those that \
+         wait longest are cut [default: 268435456]",
+    )
+    .live(),
     Key::number("limits.streams", "Concurrent HTTP/2 requests per connection [default: 128]").live(),
     Key::duration("limits.connect_timeout", "The time to connect to a backend [default: 10s]").live(),
     Key::duration(

@@ -41,6 +41,9 @@ pub(crate) enum BodyError {
     /// The route was suspended, or it was deleted and its drain has ended.
     #[error("the route was suspended or deleted")]
     RouteClosed,
+    /// The client stalled, and the worker's backlog is over its limit.
+    #[error("the client does not read, and too many others do not either")]
+    Stalled,
 }
 
 /// The body of a request to a backend.
@@ -199,8 +202,7 @@ impl BackendBody {
     fn may_read(&mut self, cx: &Context<'_>) -> bool {
         let is_full = self.backlog.as_ref().is_some_and(|backlog| backlog.is_full());
         if is_full || self.exchange.is_client_blocked() {
-            let backlog =
-                self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog()));
+            let backlog = self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.output()));
             backlog.wait(cx);
             if !is_full {
                 self.exchange.wait_for_client(backlog);
@@ -209,7 +211,10 @@ impl BackendBody {
             return false;
         }
         if std::mem::take(&mut self.was_blocked) {
-            self.control.set_small_reads(self.exchange.worker_backlog().is_over_limit());
+            if let Some(backlog) = &self.backlog {
+                backlog.stop_waiting();
+            }
+            self.control.set_small_reads(self.exchange.output().worker().is_over_limit());
             // The backend could not send meanwhile, so its time limit begins anew.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);
@@ -223,7 +228,7 @@ impl BackendBody {
         if self.lease.is_none() && bytes.len() <= UNTRACKED_TAIL {
             return bytes.into();
         }
-        self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog())).track(bytes)
+        self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.output())).track(bytes)
     }
 
     fn has_timed_out(&mut self, cx: &mut Context<'_>) -> bool {
@@ -235,6 +240,9 @@ impl BackendBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
+        }
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_cut()) {
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
         }
         if let Some(end) = self.trailers.poll_end() {
             return end.map(|()| None);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
-use super::backlog::{ResponseBacklog, WorkerBacklog};
+use super::backlog::{OutputBacklog, ResponseBacklog, WorkerBacklog};
 use super::timer::{IdleTimer, Timer};
 use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
@@ -43,9 +43,7 @@ pub(crate) struct Progress {
     client: Arc<ClientState>,
     /// The trailers of the response that is sent over HTTP/1.1.
     trailers: TrailerSlot,
-    worker_backlog: Rc<WorkerBacklog>,
-    /// The bytes of the worker's backlog that wait in the connection's output.
-    unsent: Cell<usize>,
+    output: Rc<OutputBacklog>,
     /// The backlogs of the responses that wait for the client to read.
     blocked: RefCell<Vec<Rc<ResponseBacklog>>>,
     timer: IdleTimer,
@@ -90,8 +88,7 @@ impl Progress {
             tasks,
             client,
             trailers: TrailerSlot::default(),
-            worker_backlog,
-            unsent: Cell::new(0),
+            output: OutputBacklog::new(worker_backlog),
             blocked: RefCell::default(),
             timer: IdleTimer::default(),
         })
@@ -147,12 +144,18 @@ impl Progress {
     /// it after the connection was polled.
     pub(crate) fn update_backlog(&self) {
         let unsent = self.client.blocked();
-        self.worker_backlog.replace(self.unsent.replace(unsent), unsent);
+        self.output.update(unsent);
         if unsent == 0 {
             for backlog in self.blocked.take() {
                 backlog.wake();
             }
         }
+    }
+
+    /// Returns whether the connection has to end, because its client stalls and the worker's backlog is over its limit.
+    #[must_use]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.output.is_cut()
     }
 
     /// Records that the client has read something.
@@ -207,10 +210,10 @@ impl Exchange {
         }
     }
 
-    /// Returns the backlog of the worker.
+    /// Returns the backlog of the connection's output.
     #[must_use]
-    pub(crate) fn worker_backlog(&self) -> &Rc<WorkerBacklog> {
-        &self.connection.worker_backlog
+    pub(crate) fn output(&self) -> &Rc<OutputBacklog> {
+        &self.connection.output
     }
 
     /// Records progress: a part of the request or the response moved.
@@ -301,12 +304,6 @@ impl fmt::Debug for CutWait {
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.worker_backlog.replace(self.unsent.get(), 0);
-    }
-}
-
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.set_waiting_for_backend(false);
@@ -333,6 +330,7 @@ impl fmt::Debug for Progress {
 mod tests {
     use std::task::Waker;
 
+    use prometheus_client::metrics::counter::Counter;
     use webgateway_proto::model::RouteId;
 
     use super::*;
@@ -342,7 +340,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_for_a_backend_is_not_stalled() {
-        let progress = Progress::new(Rc::default(), LocalTasks::default(), Rc::default());
+        let progress =
+            Progress::new(Rc::default(), LocalTasks::default(), WorkerBacklog::new(0, Counter::default()));
         let later = Instant::now() + LIMIT * 2;
         let (one, two) = (progress.begin_exchange(), progress.begin_exchange());
         assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));
@@ -360,7 +359,7 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_with_its_own_membership_is_cut_with_its_route() {
         let (progress, connections) = (
-            Progress::new(Rc::default(), LocalTasks::default(), Rc::default()),
+            Progress::new(Rc::default(), LocalTasks::default(), WorkerBacklog::new(0, Counter::default())),
             Rc::new(Connections::default()),
         );
         let (own, other) = (progress.begin_exchange(), progress.begin_exchange());

@@ -137,9 +137,9 @@ async fn drive<C: GracefulShutdown>(
             () = &mut cut => return Ok(()),
             () = poll_fn(|_| {
                 progress.update_backlog();
-                ready_if(progress.is_flooding())
+                ready_if(progress.is_flooding() || progress.is_cut())
             }) => {
-                debug!("client cancels too many requests");
+                debug!(flooding = progress.is_flooding(), stalled = progress.is_cut(), "connection cut");
                 return Ok(());
             }
             () = &mut leaving, if count_at_leave.is_none() => count_at_leave = Some(progress.request_count()),

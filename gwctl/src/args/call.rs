@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use webgateway_proto::api::{
     AuditListParams, CertificateListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef,
-    RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef,
-    UserSuspend,
+    RouteCreate, RouteListParams, RouteUpdate, UserListParams, UserQuota, UserRef, UserSuspend,
 };
 
+use super::routes::RouteSelector;
 use crate::cli;
 
 /// A call that requires a signature, with its params.
@@ -21,11 +21,11 @@ pub(crate) enum Call {
     /// Calls `routes.list`, and then again for each change.
     Watch(RouteListParams),
     /// Calls `routes.get`.
-    Get(RouteRef),
+    Get(RouteSelector),
     /// Calls `routes.update`.
-    Update(RouteUpdate),
+    Update(RouteSelector, Box<RouteUpdate>),
     /// Calls `routes.delete`.
-    Delete(RouteDelete),
+    Delete(RouteSelector),
     /// Creates, updates and deletes routes to match a file.
     Apply(cli::Apply),
     /// Calls `routes.explain`.

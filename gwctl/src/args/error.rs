@@ -28,7 +28,7 @@ pub(crate) enum ArgError {
     /// The value of `--fqdn` is invalid.
     #[error(transparent)]
     Fqdn(InvalidHostError),
-    /// The host for `routes explain` is invalid.
+    /// The host that selects a route is invalid.
     #[error(transparent)]
     Host(InvalidHostError),
     /// The value of `--subdomain` is invalid.
@@ -46,7 +46,7 @@ pub(crate) enum ArgError {
     /// A route option cannot be combined with `--tls-pass`.
     #[error(transparent)]
     UnsuitableOption(#[from] UnsuitableOptionError),
-    /// The value of `--route` is invalid.
+    /// The argument that selects a route is neither a host nor an id.
     #[error(transparent)]
     Route(#[from] InvalidRouteIdError),
     /// The value of `--certificate` is invalid.
@@ -98,7 +98,7 @@ impl ArgError {
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Option(error) => error.flag,
             Self::UnsuitableOption(_) => "-t/--tls-pass",
-            Self::Route(_) => "-r/--route",
+            Self::Route(_) => "ROUTE",
             Self::Certificate(_) => "-c/--certificate",
             Self::NoChange => "-f, -s, -b, -t, or an option such as -m",
             Self::User(_) => "USER",
@@ -130,8 +130,8 @@ impl ArgError {
             Self::Fqdn(_) | Self::Host(_) => None,
             Self::Subdomain(_) => Some("give a full host name with -f, such as -f app.example.org"),
             Self::Backends(InvalidBackendsError::Backend(
-                InvalidBackendError::NoPort(_)
-                | InvalidBackendError::NoPortBracketed(_)
+                InvalidBackendError::NoPort(..)
+                | InvalidBackendError::NoBrackets(..)
                 | InvalidBackendError::Malformed(_),
             )) => Some(
                 "write an IP address in quotes, such as -b '[54f:1::2]:8080'; host names are not resolved, but \
@@ -145,12 +145,8 @@ impl ArgError {
                 Some("omit this option or -t")
             }
             Self::UnsuitableOption(UnsuitableOptionError::Needs { .. }) => None,
-            Self::Reason(_)
-            | Self::For
-            | Self::Route(_)
-            | Self::NodeName(_)
-            | Self::Address(_)
-            | Self::Ttl(_) => None,
+            Self::Route(_) => Some("give the route's host, such as app.example.org, or its id"),
+            Self::Reason(_) | Self::For | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,
             Self::Certificate(_) => Some("give the certificate's id, which `gwctl certificates list` shows"),
             Self::NoChange => Some("give at least one of these flags"),
             Self::User(_) => Some("give the user's key id, such as user1.pub"),

@@ -1,13 +1,20 @@
 //! The conversion of `gwctl routes …` into API params.
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use webgateway_proto::api::{
-    ExplainParams, RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate,
-};
+use webgateway_proto::api::{ExplainParams, RouteCreate, RouteListParams, RouteUpdate};
 use webgateway_proto::model::{Backends, Host, InvalidBackendsError, Mode, Prefixes, RouteId, RouteOptions};
 
 use super::error::ArgError;
 use crate::cli;
+
+/// The selection of one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RouteSelector {
+    /// The route with this id.
+    Id(RouteId),
+    /// The route of this host.
+    Host(Host),
+}
 
 /// Returns the params for `gwctl routes create`.
 pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, ArgError> {
@@ -28,9 +35,8 @@ pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, ArgError> {
     })
 }
 
-/// Returns the params for `gwctl routes update`.
+/// Returns the params for `gwctl routes update`, without the route's id.
 pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
-    let RouteRef { id } = route_ref(&flags.route)?;
     let (fqdn, subdomain) = parse_hosts(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
     if flags.tls_pass == Some(true) && subdomain.is_some() {
         return Err(ArgError::PassthroughSubdomain);
@@ -41,9 +47,8 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
     if let Some(mode) = mode {
         RouteOptions::default().patched(options.clone()).check_fits(mode)?;
     }
-    let unchanged = RouteUpdate { id, ..RouteUpdate::default() };
-    let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..unchanged.clone() };
-    if update == unchanged {
+    let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..RouteUpdate::default() };
+    if update == RouteUpdate::default() {
         return Err(ArgError::NoChange);
     }
     Ok(RouteUpdate { dry_run: flags.dry_run, ..update })
@@ -63,23 +68,25 @@ const fn to_model_mode(chosen: cli::Mode) -> Mode {
     }
 }
 
-/// Parses `--route`.
-pub(super) fn route_ref(flags: &cli::RouteArg) -> Result<RouteRef, ArgError> {
-    let id: RouteId = flags.route.parse()?;
-    Ok(RouteRef { id: id.to_string() })
-}
-
-/// Returns the params for `gwctl routes delete`.
-pub(super) fn delete(flags: &cli::RouteArg) -> Result<RouteDelete, ArgError> {
-    Ok(RouteDelete { id: route_ref(flags)?.id, expected_version: None })
+/// Parses the argument that selects a route: a host if it has a dot, otherwise an id.
+pub(super) fn selector(flags: &cli::RouteArg) -> Result<RouteSelector, ArgError> {
+    let text = flags.text();
+    if text.contains('.') || text.contains("://") {
+        return pasted_host(text).map(RouteSelector::Host);
+    }
+    Ok(RouteSelector::Id(text.parse()?))
 }
 
 /// Returns the params for `gwctl routes explain`.
 pub(super) fn explain(host: &str) -> Result<ExplainParams, ArgError> {
-    // Users may paste a URL from the browser.
-    let host = host.strip_prefix("https://").unwrap_or(host).trim_end_matches('/');
-    let host = Host::parse(host).map_err(ArgError::Host)?;
-    Ok(ExplainParams { host: host.into() })
+    Ok(ExplainParams { host: pasted_host(host)?.into() })
+}
+
+/// Parses a host. Users may paste a URL from the browser.
+fn pasted_host(text: &str) -> Result<Host, ArgError> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let host = host.split(['/', '?', '#']).next().unwrap_or(host);
+    Host::parse(host).map_err(ArgError::Host)
 }
 
 /// Parses and normalises `--fqdn` and `--subdomain`.

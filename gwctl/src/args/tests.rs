@@ -44,17 +44,37 @@ fn hosts_and_backends_are_normalised() {
 
 #[test]
 fn an_update_contains_only_the_given_changes() {
-    let Ok(Call::Update(update)) = call(&format!("gwctl routes update -r {ID} -t=false")) else {
+    let Ok(Call::Update(route, update)) = call(&format!("gwctl routes update -r {ID} -t=false")) else {
         panic!("no update");
     };
-    let expected = RouteUpdate { id: ID.into(), mode: Some(Mode::Terminate), ..RouteUpdate::default() };
-    assert_eq!(update, expected);
+    assert_eq!(route, RouteSelector::Id(ID.parse().unwrap()));
+    assert_eq!(*update, RouteUpdate { mode: Some(Mode::Terminate), ..RouteUpdate::default() });
+}
+
+#[test]
+fn a_route_is_selected_by_host_or_id_with_or_without_the_flag() {
+    let host = || RouteSelector::Host(Host::parse("app.example.org").unwrap());
+    for (text, selector) in [
+        (ID, RouteSelector::Id(ID.parse().unwrap())),
+        ("app.example.org", host()),
+        ("App.Example.org.", host()),
+        ("https://app.example.org/path?q=1", host()),
+    ] {
+        for line in [format!("gwctl routes get {text}"), format!("gwctl routes get -r {text}")] {
+            let Ok(Call::Get(selected)) = call(&line) else { panic!("{line}") };
+            assert_eq!(selected, selector, "{line}");
+        }
+        let Ok(Call::Delete(selected)) = call(&format!("gwctl routes delete {text}")) else {
+            panic!("{text}")
+        };
+        assert_eq!(selected, selector);
+    }
 }
 
 #[test]
 fn health_checks_are_set_and_reset() {
     let update = |flags: &str| match call(&format!("gwctl routes update -r {ID} {flags}")).unwrap() {
-        Call::Update(update) => update.options.health,
+        Call::Update(_, update) => update.options.health,
         other => panic!("{other:?}"),
     };
     assert_eq!(update("-t=false"), Patch::Keep);
@@ -85,9 +105,10 @@ fn an_error_names_the_invalid_flag() {
             "--health-rise, --health-fall",
         ),
         ("gwctl routes create -f a.b -b [400::1]:80 -t --health /up", "-t/--tls-pass"),
-        ("gwctl routes get -r 42", "-r/--route"),
-        ("gwctl routes delete -r 00000000-0000-0000-0000-000000000000", "-r/--route"),
-        ("gwctl routes update -r x -t", "-r/--route"),
+        ("gwctl routes get -r 42", "ROUTE"),
+        ("gwctl routes delete -r 00000000-0000-0000-0000-000000000000", "ROUTE"),
+        ("gwctl routes update x -t", "ROUTE"),
+        ("gwctl routes get a..b", "HOST"),
         ("gwctl routes list -u gateway.example.com", "-u/--url"),
         ("gwctl routes list -i ../admin.pub", "-i/--id"),
         ("gwctl certificates get -c a..b", "-c/--certificate"),

@@ -49,8 +49,17 @@ impl Global {
 pub(crate) enum Format {
     /// Text for people
     Table,
+    /// Text for people, with more columns
+    Wide,
     /// JSON
     Json,
     /// YAML
     Yaml,
+}
+
+impl Format {
+    /// Returns whether the output is text for people.
+    pub(crate) const fn is_text(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
 }

@@ -34,9 +34,19 @@ pub(crate) enum Routes {
 /// The argument that selects a route.
 #[derive(Debug, Args)]
 pub(crate) struct RouteArg {
-    /// The route's id, as shown by `gwctl routes list`
-    #[arg(short, long, value_name = "ID")]
-    pub(crate) route: String,
+    /// The route: its host, or its id as shown by `gwctl routes list -o wide`
+    #[arg(value_name = "ROUTE", required_unless_present = "route_flag")]
+    route: Option<String>,
+    /// The same as the argument ROUTE
+    #[arg(id = "route_flag", short, long = "route", value_name = "ROUTE", conflicts_with = "route")]
+    flag: Option<String>,
+}
+
+impl RouteArg {
+    /// Returns the host or id.
+    pub(crate) fn text(&self) -> &str {
+        self.route.as_deref().or(self.flag.as_deref()).unwrap_or_default()
+    }
 }
 
 /// The flags of `gwctl routes create`.

@@ -2,13 +2,11 @@
 
 mod route_options;
 
-use clap::CommandFactory;
-
 use super::*;
 
 #[test]
 fn the_definition_is_consistent() {
-    Cli::command().debug_assert();
+    super::command().debug_assert();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use gwctl::Client;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use webgateway_proto::api::{BuildInfo, RouteCreate, RouteList, RouteListParams, method};
+use webgateway_proto::api::{BuildInfo, RouteCreate, RouteList, RouteListParams, RouteUpdate, method};
 use webgateway_proto::model::KeyId;
 
 use super::import::read_file;
@@ -28,16 +28,20 @@ pub(super) async fn apply(
     flags: &Apply,
     format: Format,
 ) -> Result<(), CommandError> {
-    let mut desired = parse(&read_file(&flags.file, FLAG)?).map_err(|error| manifest_error(&error))?;
+    let at_fault = |error: ManifestError| manifest_error(&flags.file, &error);
+    let mut desired = parse(&read_file(&flags.file, FLAG)?).map_err(at_fault)?;
     resolve_hosts(client, &mut desired).await?;
-    check_duplicates(&desired).map_err(|error| manifest_error(&error))?;
+    check_duplicates(&desired).map_err(at_fault)?;
     let plan = plan(&desired, &own_routes(client, caller).await?, flags.prune);
-    let is_text = format == Format::Table;
+    let is_text = format.is_text();
     if is_text {
         Report::new(json!({}), plan_text(&plan)).print(format)?;
     }
-    if plan.steps.is_empty() || flags.dry_run {
+    if plan.steps.is_empty() {
         return if is_text { Ok(()) } else { report(&plan, None).print(format) };
+    }
+    if flags.dry_run {
+        return check(client, &plan, format).await;
     }
     if !flags.yes && !confirm(&plan, &flags.file, is_text)? {
         return report(&plan, None).print(format);
@@ -48,7 +52,7 @@ pub(super) async fn apply(
         if matches!(step, Step::Delete(_)) && results.iter().any(Result::is_err) {
             break;
         }
-        let result = execute(client, step).await;
+        let result = execute(client, step, false).await;
         // If the gateway is unreachable, the remaining steps would only run into the same timeout.
         let is_unreachable = result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Unreachable);
         results.push(result);
@@ -110,15 +114,38 @@ fn confirm(plan: &Plan, file: &Path, is_shown: bool) -> Result<bool, CommandErro
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn execute(client: &Client, step: &Step) -> Result<Value, CommandError> {
+/// Lets the gateway check every step, and changes nothing.
+async fn check(client: &Client, plan: &Plan, format: Format) -> Result<(), CommandError> {
+    let mut refused = Vec::new();
+    for step in &plan.steps {
+        if let Err(failure) = execute(client, step, true).await {
+            refused.push((step.host(), failure));
+        }
+    }
+    let mut report = report(plan, None).json().clone();
+    let errors = refused.iter().map(|(host, failure)| failure_json(host, failure));
+    report["results"] = errors.collect::<Vec<_>>().into();
+    let mut lines: Vec<String> = refused.iter().map(|(host, failure)| failure_line(host, failure)).collect();
+    lines.push("Nothing was changed.".to_owned());
+    Report::new(report, lines.join("\n")).print(format)?;
+    let (count, all) = (refused.len(), plan.steps.len());
+    let Some((host, first)) = refused.into_iter().next() else { return Ok(()) };
+    let message = format!("{count} of {all} changes would fail; first failure: {host}: {}", first.message);
+    Err(CommandError { message, field: None, flag: None, ..first })
+}
+
+/// Makes the change of a step; in a dry run, only checks it. A deletion has nothing to check.
+async fn execute(client: &Client, step: &Step, dry_run: bool) -> Result<Value, CommandError> {
     let result = match step {
         Step::Create(desired) => {
-            let params = RouteCreate { id: Some(Uuid::now_v7()), ..desired.create_params() };
+            let params = RouteCreate { id: Some(Uuid::now_v7()), dry_run, ..desired.create_params() };
             client.call(method::ROUTES_CREATE, &params).await
         }
         Step::Update(route, desired) => {
-            client.call(method::ROUTES_UPDATE, &update_params(route, desired)).await
+            let params = RouteUpdate { dry_run, ..update_params(route, desired) };
+            client.call(method::ROUTES_UPDATE, &params).await
         }
+        Step::Delete(_) if dry_run => Ok(Value::Null),
         Step::Delete(route) => client.call(method::ROUTES_DELETE, &delete_params(route)).await,
     };
     result.map_err(CommandError::from)
@@ -142,11 +169,9 @@ fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Repor
         let (done, host) = (step.past_verb(), step.host());
         outcomes.push(match result {
             Ok(route) => json!({ "host": host, "done": done, "route": route }),
-            Err(failure) => {
-                json!({ "host": host, "error": { "kind": failure.identifier, "message": failure.message } })
-            }
+            Err(failure) => failure_json(host, failure),
         });
-        lines.extend(result.as_ref().err().map(|failure| format!("! {host}: {}", failure.message)));
+        lines.extend(result.as_ref().err().map(|failure| failure_line(host, failure)));
     }
     json["results"] = outcomes.into();
     let count = |verb: &str| {
@@ -155,8 +180,15 @@ fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Repor
     };
     let counts = ["created", "updated", "deleted"].map(|verb| format!("{} {verb}", count(verb)));
     lines.push(format!("{}, {} unchanged", counts.join(", "), plan.unchanged));
-    let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     Report::new(json, lines.join("\n"))
+}
+
+fn failure_json(host: &str, failure: &CommandError) -> Value {
+    json!({ "host": host, "error": { "kind": failure.identifier, "message": failure.message } })
+}
+
+fn failure_line(host: &str, failure: &CommandError) -> String {
+    printable(&format!("! {host}: {}", failure.message)).into_owned()
 }
 
 /// Returns the first failure as the error, with the number of failed and skipped steps.
@@ -179,8 +211,9 @@ fn check_results(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Resu
         .hint(format!("{hint}successful changes are kept; apply the file again to make the remaining ones")))
 }
 
-fn manifest_error(error: &ManifestError) -> CommandError {
-    CommandError::new(FailureKind::Usage, error)
+fn manifest_error(file: &Path, error: &ManifestError) -> CommandError {
+    let name = if file == Path::new("-") { "stdin".into() } else { file.display().to_string() };
+    CommandError::new(FailureKind::Usage, format!("{name}: {error}"))
         .flag(FLAG)
         .hint("write YAML or JSON such as {routes: [{subdomain: myapp, backends: ['[54f:1::2]:8080']}]}")
 }

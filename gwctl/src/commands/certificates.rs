@@ -1,6 +1,6 @@
 //! The commands of `gwctl certificates`.
 
-use gwctl::Client;
+use gwctl::{CallError, Client};
 use serde_json::json;
 use webgateway_proto::api::{
     CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord, MAX_PAGE,
@@ -27,17 +27,25 @@ pub(super) async fn list(client: &Client, params: &CertificateListParams) -> Res
 
 /// Runs `gwctl certificates get`.
 pub(super) async fn get(client: &Client, params: &CertificateRef) -> Result<Report, CommandError> {
-    Ok(Report::from_result(client.call(method::CERTIFICATES_GET, params).await?, |view| {
-        certificate_details(&view)
-    }))
+    let result = client.call(method::CERTIFICATES_GET, params).await.map_err(about_certificate)?;
+    Ok(Report::from_result(result, |view| certificate_details(&view)))
 }
 
 /// Runs `gwctl certificates renew`.
 pub(super) async fn renew(client: &Client, params: &CertificateRef) -> Result<Report, CommandError> {
-    let result = client.call(method::CERTIFICATES_RENEW, params).await?;
+    let result = client.call(method::CERTIFICATES_RENEW, params).await.map_err(about_certificate)?;
     let id = printable(&params.id).into_owned();
     let text = format!("Renewal requested. Check its state with: gwctl certificates get -c {id}");
     Ok(Report::from_result(result, |view| format!("{}\n\n{text}", certificate_details(&view))))
+}
+
+/// Names the flag of a certificate in an error about the param `id`, which is the flag of a route otherwise.
+fn about_certificate(error: CallError) -> CommandError {
+    let failure = CommandError::from(error);
+    match failure.field.as_deref() {
+        Some("id") => failure.flag("-c/--certificate"),
+        _ => failure,
+    }
 }
 
 /// Runs `gwctl certificates root`, which prints the PEM unchanged so that it can be redirected to a file.

@@ -1,6 +1,7 @@
 //! The commands of `gwctl routes`, except for `apply`, `explain` and `list --watch`.
 
 use gwctl::Client;
+use serde_json::json;
 use uuid::Uuid;
 use webgateway_proto::api::{
     MAX_PAGE, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate,
@@ -10,14 +11,17 @@ use webgateway_proto::model::{KeyId, Mode, RouteOptions};
 
 use super::certificates::dns_records_text;
 use super::pages;
+use super::route_table::routes_table;
+use super::selection::route_id;
+use crate::args::RouteSelector;
+use crate::cli::Format;
 use crate::error::CommandError;
-use crate::output::{Report, details, table};
+use crate::output::{Report, details};
 use crate::printable::printable;
 
 const NO_ROUTES: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
 
-/// The columns of a list of routes. The state is the last one.
-pub(super) const COLUMNS: [&str; 6] = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
+const NO_MATCH: &str = "No route matches. Without --host, --owner and --mode, all routes are listed.";
 
 /// Runs `gwctl routes create`. The route's id is generated here, so that a retry creates no second route.
 pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Report, CommandError> {
@@ -35,6 +39,7 @@ pub(super) async fn list(
     client: &Client,
     caller: &KeyId,
     params: RouteListParams,
+    format: Format,
 ) -> Result<Report, CommandError> {
     let result = pages::fetch_all("routes", params.limit, async |limit, cursor| {
         // The default limit is omitted: older gateways do not know the param.
@@ -42,26 +47,50 @@ pub(super) async fn list(
         client.call(method::ROUTES_LIST, &RouteListParams { limit, cursor, ..params.clone() }).await
     })
     .await?;
-    Ok(Report::from_result(result, |list| routes_table(&list, caller)))
+    Ok(Report::from_result(result, |list| list_text(&list, caller, &params, format)))
 }
 
-/// Runs `gwctl routes get`.
-pub(super) async fn get(client: &Client, params: &RouteRef) -> Result<Report, CommandError> {
-    Ok(Report::from_result(client.call(method::ROUTES_GET, params).await?, |route| route_details(&route)))
+/// Runs `gwctl routes get`. As YAML, the route is a file for `gwctl routes apply`.
+pub(super) async fn get(
+    client: &Client,
+    caller: &KeyId,
+    route: &RouteSelector,
+) -> Result<Report, CommandError> {
+    let params = RouteRef { id: route_id(client, caller, route).await? };
+    let result = client.call(method::ROUTES_GET, &params).await?;
+    let manifest = json!({ "routes": [result] });
+    Ok(Report::from_result(result, |route| route_details(&route)).with_yaml(manifest))
 }
 
 /// Runs `gwctl routes update`.
-pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Report, CommandError> {
-    Ok(Report::from_result(client.call(method::ROUTES_UPDATE, params).await?, |route| match params.dry_run {
-        true => dry_run_text(&route),
-        false => route_details(&route),
+pub(super) async fn update(
+    client: &Client,
+    caller: &KeyId,
+    route: &RouteSelector,
+    params: RouteUpdate,
+) -> Result<Report, CommandError> {
+    let params = RouteUpdate { id: route_id(client, caller, route).await?, ..params };
+    Ok(Report::from_result(client.call(method::ROUTES_UPDATE, &params).await?, |route| {
+        match params.dry_run {
+            true => dry_run_text(&route),
+            false => route_details(&route),
+        }
     }))
 }
 
 /// Runs `gwctl routes delete`.
-pub(super) async fn delete(client: &Client, params: &RouteDelete) -> Result<Report, CommandError> {
-    let result = client.call(method::ROUTES_DELETE, params).await?;
-    Ok(Report::new(result, format!("Deleted route {}", params.id)))
+pub(super) async fn delete(
+    client: &Client,
+    caller: &KeyId,
+    route: &RouteSelector,
+) -> Result<Report, CommandError> {
+    let params = RouteDelete { id: route_id(client, caller, route).await?, expected_version: None };
+    let result = client.call(method::ROUTES_DELETE, &params).await?;
+    let name = match route {
+        RouteSelector::Host(host) => format!("{host} ({})", params.id),
+        RouteSelector::Id(id) => id.to_string(),
+    };
+    Ok(Report::new(result, format!("Deleted route {name}")))
 }
 
 fn dry_run_text(route: &RouteView) -> String {
@@ -92,31 +121,16 @@ fn created_text(route: &RouteView, is_own_host: bool) -> String {
     text + &dns_records_text(&route.records)
 }
 
-/// Formats a list of routes, with a column OWNER if a route belongs to another user. Only the admin gets such routes.
-fn routes_table(list: &RouteList, caller: &KeyId) -> String {
-    if list.routes.is_empty() {
-        return NO_ROUTES.to_owned();
+/// Formats a list of routes. An empty one says whether there are none or the filter excludes them.
+fn list_text(list: &RouteList, caller: &KeyId, params: &RouteListParams, format: Format) -> String {
+    let RouteListParams { host, owner, mode, .. } = params;
+    if !list.routes.is_empty() {
+        return routes_table(&list.routes, caller, format);
     }
-    if list.routes.iter().all(|route| route.owner == caller.as_str()) {
-        return table(COLUMNS, list.routes.iter().map(route_cells));
+    if host.is_some() || owner.is_some() || mode.is_some() {
+        return NO_MATCH.to_owned();
     }
-    let [id, host, mode, method, backends, state] = COLUMNS;
-    let rows = list.routes.iter().map(|route| {
-        let [id, host, mode, method, backends, state] = route_cells(route);
-        [id, host, mode, method, backends, state, route.owner.clone()]
-    });
-    table([id, host, mode, method, backends, state, "OWNER"], rows)
-}
-
-/// Returns a route's cells for [`COLUMNS`].
-pub(super) fn route_cells(route: &RouteView) -> [String; COLUMNS.len()] {
-    let (mode, method) = (route.mode.to_string(), route.options.balance.to_string());
-    let backends = route.backends.join(",");
-    let state = match (&route.reason, route.state) {
-        (Some(reason), RouteState::Suspended) => reason.clone(),
-        (Some(_) | None, state) => state.as_str().to_owned(),
-    };
-    [route.id.clone(), route.host.clone(), mode, method, backends, state]
+    NO_ROUTES.to_owned()
 }
 
 /// Returns the options that differ from their defaults, except for the balance, which is always shown.
@@ -173,25 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_shown_if_a_route_is_not_the_callers() {
-        let caller = "me.pub".parse().unwrap();
-        let list = |owner| RouteList {
-            routes: vec![route(owner, RouteState::Active)],
-            next_cursor: None,
-            version: 7,
-        };
-        let own = routes_table(&list("me.pub"), &caller);
-        let expected = "\
-ID                                    HOST            MODE       METHOD       BACKENDS                 STATE
-01999999-9999-7999-8999-999999999999  app.gw.example  terminate  round_robin  [400::1]:80,[400::2]:80  active";
-        assert_eq!(own, expected);
-        let others = routes_table(&list("you.pub"), &caller);
-        assert!(others.lines().next().unwrap().ends_with("STATE   OWNER"), "{others}");
-        assert!(others.ends_with("active  you.pub"), "{others}");
-        assert_eq!(
-            routes_table(&RouteList { routes: vec![], next_cursor: None, version: 7 }, &caller),
-            NO_ROUTES
-        );
+    fn an_empty_list_says_whether_there_are_no_routes_or_none_matches() {
+        let (caller, none) =
+            ("me.pub".parse().unwrap(), RouteList { routes: vec![], next_cursor: None, version: 7 });
+        let text = |params: &RouteListParams| list_text(&none, &caller, params, Format::Table);
+        let all = RouteListParams::default();
+        assert_eq!(text(&all), NO_ROUTES);
+        for filtered in [
+            RouteListParams { host: Some("a".into()), ..all.clone() },
+            RouteListParams { owner: Some("you.pub".into()), ..all.clone() },
+            RouteListParams { mode: Some(Mode::Passthrough), ..all.clone() },
+        ] {
+            assert_eq!(text(&filtered), NO_MATCH);
+        }
     }
 
     #[test]

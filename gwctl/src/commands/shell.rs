@@ -4,11 +4,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use clap::CommandFactory;
 use clap_mangen::Man;
 use serde_json::json;
 
-use crate::cli::{Cli, Shell};
+use crate::cli::{self, Shell};
 use crate::completion;
 use crate::error::{CommandError, FailureKind};
 use crate::output::Report;
@@ -26,13 +25,13 @@ pub(super) fn completions(shell: Shell) -> Result<Report, CommandError> {
 pub(super) fn man(out: Option<&Path>) -> Result<Report, CommandError> {
     let Some(out) = out else {
         let mut page = Vec::new();
-        let written = Man::new(Cli::command()).render(&mut page).and_then(|()| print(&page));
+        let written = Man::new(cli::command()).render(&mut page).and_then(|()| print(&page));
         written.map_err(|error| {
             CommandError::new(FailureKind::Unexpected, format!("the page cannot be printed: {error}"))
         })?;
         return Ok(Report::empty());
     };
-    let written = fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(Cli::command(), out));
+    let written = fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(cli::command(), out));
     let directory = out.display().to_string();
     written.map_err(|error| {
         CommandError::new(

@@ -7,7 +7,6 @@ use gwctl::Client;
 use serde_json::Value;
 use webgateway_proto::api::{WaitParams, WaitState, method};
 
-use crate::cli::Format;
 use crate::error::{CommandError, FailureKind};
 use crate::output::OutputOptions;
 
@@ -30,7 +29,7 @@ pub(super) async fn wait(
     let route = result.get("id").and_then(Value::as_str).map(str::to_owned);
     let deadline = Instant::now() + limit;
     let mut progress =
-        ProgressLine { is_shown: options.format == Format::Table && stderr().is_terminal(), width: 0 };
+        ProgressLine { is_shown: options.format.is_text() && stderr().is_terminal(), width: 0 };
     let mut known = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -13,7 +13,7 @@ pub(super) fn flag_of_param(field: &str) -> Option<Cow<'static, str>> {
         ("backends", "-b/--backend"),
         ("balance", "-m/--method"),
         ("mode", "-t/--tls-pass"),
-        ("id", "-r/--route"),
+        ("id", "ROUTE"),
         ("host", "-f/--fqdn or -s/--subdomain"),
         ("user", "USER"),
         ("reason", "--reason"),

@@ -1,8 +1,10 @@
-//! Logging on stderr, one line per event, as text or with `WEBGATEWAY_LOG_FORMAT=json` as JSON.
+//! Logging on stderr, one line per event, as text or with `WEBGATEWAY_LOG_FORMAT=json` as JSON. Lines for systemd's
+//! journal begin with their priority.
 //!
 //! Only the queue's thread writes to stderr, so that a pipe whose reader stalls or is closed affects nothing but the
 //! log.
 
+mod journal;
 mod queue;
 
 use std::any::Any;
@@ -13,12 +15,13 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
-use tracing::error;
+use tracing::{Level, error};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, reload};
 
+use self::journal::LogOutput;
 use self::queue::LogQueue;
 
 /// The maximum size of queued log lines, in bytes.
@@ -32,6 +35,9 @@ static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 static STDERR: LazyLock<LogQueue> = LazyLock::new(start);
 /// The function that replaces the filter; set when logging starts.
 static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+/// Is true if systemd's journal reads stderr.
+static IS_JOURNAL: LazyLock<bool> =
+    LazyLock::new(|| journal::reads(&std::io::stderr(), std::env::var("JOURNAL_STREAM").ok().as_deref()));
 
 /// The value of `log_level` is invalid.
 #[derive(Debug, Error)]
@@ -45,7 +51,8 @@ pub(crate) fn init(level: &str) -> Result<(), LogLevelError> {
     let filter = filter(level)?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(STDERR.clone()).with_ansi(ansi);
+    let output = LogOutput { queue: STDERR.clone(), has_priorities: *IS_JOURNAL };
+    let lines = fmt::layer().with_writer(output).with_ansi(ansi);
     // The layer would write its own errors to stderr directly.
     let lines = lines.log_internal_errors(false);
     let json = std::env::var("WEBGATEWAY_LOG_FORMAT").is_ok_and(|format| format == "json");
@@ -71,9 +78,10 @@ pub(crate) fn set_level(level: &str) -> Result<(), LogLevelError> {
     Ok(())
 }
 
-/// Writes a line after all queued ones, and waits until it is written.
+/// Writes a line about an error after all queued ones, and waits until it is written.
 pub(crate) fn last_line(line: &str) {
-    STDERR.push(format!("{line}\n").as_bytes());
+    let prefix = if *IS_JOURNAL { journal::priority(Level::ERROR) } else { "" };
+    STDERR.push(format!("{prefix}{line}\n").as_bytes());
     flush();
 }
 

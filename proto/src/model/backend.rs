@@ -20,12 +20,12 @@ pub struct Backend(SocketAddr);
 /// A text that is not an allowed [`Backend`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidBackendError {
-    /// The text is an address without a port.
-    #[error("`{0}` has no port: write [{0}]:8080")]
-    NoPort(String),
-    /// The text is an address in brackets without a port.
-    #[error("`{0}` has no port: write {0}:8080")]
-    NoPortBracketed(String),
+    /// The text is an address without a port. The second text is a backend with that address.
+    #[error("`{0}` has no port: write, for example, {1}")]
+    NoPort(String, String),
+    /// The text is an IPv6 address without brackets, and a port. The second text has brackets.
+    #[error("`{0}` needs brackets around the IPv6 address: write {1}")]
+    NoBrackets(String, String),
     /// The port is 0.
     #[error("`{0}` has port 0, a port from 1 to 65535 is needed")]
     PortZero(String),
@@ -40,15 +40,7 @@ pub enum InvalidBackendError {
 impl Backend {
     /// Parses `[v6]:port` or `v4:port`.
     pub fn parse(text: &str) -> Result<Self, InvalidBackendError> {
-        if text.parse::<IpAddr>().is_ok() {
-            return Err(InvalidBackendError::NoPort(text.to_owned()));
-        }
-        let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-        if inner.is_some_and(|t| t.parse::<Ipv6Addr>().is_ok()) {
-            return Err(InvalidBackendError::NoPortBracketed(text.to_owned()));
-        }
-        let address: SocketAddr =
-            text.parse().map_err(|_| InvalidBackendError::Malformed(text.to_owned()))?;
+        let address: SocketAddr = text.parse().map_err(|_| Self::error_in(text))?;
         if address.port() == 0 {
             return Err(InvalidBackendError::PortZero(text.to_owned()));
         }
@@ -58,6 +50,25 @@ impl Backend {
         // Connecting to an IPv4-mapped IPv6 address reaches the IPv4 address, so the prefixes must be checked for that
         // address.
         Ok(Self(SocketAddr::new(address.ip().to_canonical(), address.port())))
+    }
+
+    /// Returns what is wrong with a text that is not an address and a port.
+    fn error_in(text: &str) -> InvalidBackendError {
+        // The last group of an address without brackets is almost always meant as the port.
+        if let Some((address, port)) = text.rsplit_once(':')
+            && address.parse::<Ipv6Addr>().is_ok()
+            && port.bytes().all(|digit| digit.is_ascii_digit())
+            && port.parse::<NonZeroU16>().is_ok()
+        {
+            return InvalidBackendError::NoBrackets(text.to_owned(), format!("[{address}]:{port}"));
+        }
+        let address = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        match address.parse::<IpAddr>() {
+            Ok(address) => {
+                InvalidBackendError::NoPort(text.to_owned(), SocketAddr::new(address, 8080).to_string())
+            }
+            Err(_) => InvalidBackendError::Malformed(text.to_owned()),
+        }
     }
 
     /// Returns the backend at another port.

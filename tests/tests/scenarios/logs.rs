@@ -26,6 +26,8 @@ scenarios![
     a_full_disk_does_not_stop_the_processes,
     a_closed_stderr_does_not_stop_the_processes,
     a_log_that_never_had_a_reader_does_not_stop_the_processes,
+    lines_for_the_journal_begin_with_their_priority,
+    an_inherited_journal_stream_changes_no_line,
     gwctl_succeeds_if_its_reader_is_gone,
 ];
 
@@ -66,6 +68,34 @@ async fn a_log_that_never_had_a_reader_does_not_stop_the_processes(sandbox: &San
     };
     let [controlplane, gateway] = ["controlplane.pipe", "dataplane.pipe"].map(without_reader);
     expect_normal_operation(start_with_shell(sandbox, [&controlplane, &gateway]).await?, true).await
+}
+
+async fn lines_for_the_journal_begin_with_their_priority(sandbox: &Sandbox) -> Result<()> {
+    expect_priorities(sandbox, "/proc/self/fd/2", true).await
+}
+
+async fn an_inherited_journal_stream_changes_no_line(sandbox: &Sandbox) -> Result<()> {
+    expect_priorities(sandbox, "/dev/null", false).await
+}
+
+/// Runs the processes with `JOURNAL_STREAM` set to `stream`, and fails unless their lines have priorities, or have none.
+async fn expect_priorities(sandbox: &Sandbox, stream: &str, is_journal: bool) -> Result<()> {
+    let shell = format!("export JOURNAL_STREAM=$(stat -Lc %d:%i {stream})");
+    expect_normal_operation(start_with_shell(sandbox, [&shell; 2]).await?, false).await?;
+    for log in Logs::new(sandbox).0 {
+        let text = std::fs::read_to_string(&log)?;
+        let priority = |line: &str| match line.as_bytes() {
+            [b'<', level @ b'0'..=b'7', b'>', ..] => Some(*level),
+            _ => None,
+        };
+        for (level, word) in [(b'4', " WARN "), (b'6', " INFO "), (b'7', " DEBUG ")] {
+            let of_level = || text.lines().filter(|line| line.contains(word));
+            ensure!(level != b'6' || of_level().next().is_some(), "{log:?} has no line with{word}");
+            let wrong = of_level().find(|line| priority(line) != is_journal.then_some(level));
+            ensure!(wrong.is_none(), "{wrong:?}");
+        }
+    }
+    Ok(())
 }
 
 /// Runs `gwctl … | head -0` with more output than a pipe holds.

@@ -37,6 +37,7 @@ const COMMANDS: &[(&str, Expected)] = &[
     ("https://pass.gw.localhost:8443/greeting", Expected::Output("\"target\":\"/greeting\"")),
     ("routes list", Expected::Output("hello.gw.localhost")),
     ("routes create -s second", Expected::Output("second.gw.localhost")),
+    ("routes get second", Expected::Output("second.gw.localhost")),
     ("https://second.gw.localhost:8443/", Expected::Output("\"target\":\"/\"")),
     ("http://127.0.0.1:8081/", Expected::Output("location: https://hello.gw.localhost")),
     ("/openrpc.json", Expected::Output("\"openrpc\"")),
@@ -59,20 +60,34 @@ enum Expected {
 }
 
 async fn the_commands_of_make_dev_work(sandbox: &Sandbox) -> Result<()> {
-    take(sandbox, &[]).await
+    let mut servers = Vec::new();
+    prepare(sandbox)?;
+    // A second run finds what the first one and its commands have created.
+    for is_first in [true, false] {
+        servers = take(sandbox, &[], is_first).await?;
+    }
+    serve(sandbox, &servers).await
 }
 
 async fn the_commands_of_make_dev_work_with_a_ca(sandbox: &Sandbox) -> Result<()> {
-    take(sandbox, &["--acme"]).await
+    prepare(sandbox)?;
+    let servers = take(sandbox, &["--acme"], false).await?;
+    serve(sandbox, &servers).await
 }
 
-async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
+/// Makes the built programs available in the sandbox as in the project.
+fn prepare(sandbox: &Sandbox) -> Result<()> {
     let built = process::find("webgateway-dev")?;
     fs::create_dir(sandbox.path("target"))?;
-    symlink(built.parent().context("a folder")?, sandbox.path("target/debug"))?;
+    Ok(symlink(built.parent().context("a folder")?, sandbox.path("target/debug"))?)
+}
+
+/// Runs the demo and its commands, and the documents' if asked to. Returns the commands of the servers.
+async fn take(sandbox: &Sandbox, flags: &[&str], with_documents: bool) -> Result<Vec<String>> {
     let script =
         format!("cd '{}' && exec target/debug/webgateway-dev {}", sandbox.dir().display(), flags.join(" "));
-    let mut demo = Process::start("sh", &["-c", &script], &sandbox.path("demo.log"))?;
+    let log = sandbox.path(if with_documents { "first_demo.log" } else { "demo.log" });
+    let mut demo = Process::start("sh", &["-c", &script], &log)?;
     let printed = eventually("the demo is over", DEMO_TIMEOUT, async || {
         demo.ensure_running()?;
         let printed = demo.log()?;
@@ -88,7 +103,7 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
         }
         match expected(command)? {
             Expected::Done => {}
-            Expected::Server => servers.push(command),
+            Expected::Server => servers.push(command.to_owned()),
             Expected::Output(_) if command.starts_with("dig ") && process::installed("dig").is_none() => {}
             Expected::Output(wanted) => {
                 // A route is served a moment after its creation, so that reads are retried; mutations are run once.
@@ -103,12 +118,12 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
         }
     }
     ensure!(servers.len() == 2 && !exports.is_empty(), "{printed}");
-    if flags.is_empty() {
+    if with_documents {
         run_document_commands(sandbox).await?;
     }
     demo.signal(Signal::SIGTERM)?;
     ensure!(demo.end(DEMO_TIMEOUT).await?.success(), "{}", demo.log()?);
-    serve(sandbox, &servers).await
+    Ok(servers)
 }
 
 /// Runs the documents' commands for `make dev` as written.
@@ -131,7 +146,7 @@ async fn run_document_commands(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Runs the two servers concurrently, with the printed commands.
-async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
+async fn serve(sandbox: &Sandbox, servers: &[String]) -> Result<()> {
     let mut running = Vec::new();
     for server in servers {
         let script = format!("cd '{}' && exec {server}", sandbox.dir().display());

@@ -13,7 +13,11 @@ use webgateway_tests::scenarios;
 use crate::connection_ends::h2;
 use crate::setup::standalone::StandaloneSetup;
 
-scenarios![a_slow_but_steady_reader_gets_everything, stalled_readers_occupy_little_memory];
+scenarios![
+    a_slow_but_steady_reader_gets_everything,
+    stalled_readers_occupy_little_memory,
+    beyond_the_backlog_those_that_stall_longest_are_cut,
+];
 
 const HOST: &str = "app.gw.example";
 /// More bytes than the kernel buffers.
@@ -97,6 +101,78 @@ async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
         ensure!(reply.body.len() == LENGTH);
     }
     Ok(())
+}
+
+/// Stalls 2,000 readers, of which the limit allows a part, over HTTP/1.1 and HTTP/2.
+async fn beyond_the_backlog_those_that_stall_longest_are_cut(sandbox: &Sandbox) -> Result<()> {
+    const LIMIT: u64 = 16 * 1024 * 1024;
+    /// A connection without a response, in a debug build.
+    const CONNECTION: u64 = 80 * 1024;
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut setup = StandaloneSetup::start_with(
+        sandbox,
+        |file| {
+            file.add_terminated(HOST, &[backend.address()]);
+        },
+        |config| config.workers(1).more(&format!("[limits]\nbacklog_bytes = {LIMIT}")),
+    )
+    .await?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
+    let before = stable_memory(&mut setup).await?;
+    let path = "/bytes/1500000";
+    let honest = setup.client()?;
+    // It begins before the others and reads steadily while they stall.
+    let mut steady = honest.tls(HOST).await?;
+    steady
+        .write_all(format!("GET /bytes/{} HTTP/1.1\r\nHost: {HOST}\r\n\r\n", 8 * LENGTH).as_bytes())
+        .await?;
+    let (mut read, mut piece) = (0, vec![0; 32 * 1024]);
+    let mut stalled = Vec::new();
+    for n in 0..1000 {
+        let one = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes();
+        let many: Vec<u8> = (0..50).flat_map(|stream| h2::get(2 * stream + 1, HOST, path)).collect();
+        let (client, request) = match n {
+            20.. => (setup.client()?, one),
+            10.. => (setup.client()?.h2(), [h2::opening_wide(), many].concat()),
+            _ => (setup.client()?.h2(), [h2::opening(), many].concat()),
+        };
+        let mut stream = client.tls(HOST).await?;
+        stream.write_all(&request).await?;
+        stalled.push(stream);
+        let got =
+            timeout(Duration::from_secs(10), steady.read_exact(&mut piece)).await.context("it hangs")?;
+        ensure!(got.is_ok(), "the steady reader was cut after {read}, with {n} stalled: {got:?}");
+        read += piece.len();
+    }
+    let growth = stable_memory(&mut setup).await?.saturating_sub(before);
+    let bound = 2 * LIMIT + CONNECTION * u64::try_from(stalled.len())?;
+    ensure!(growth <= bound, "{} stalled readers hold {growth} bytes, beyond {bound}", stalled.len());
+    let cuts = setup.gateway.metrics().await?;
+    let cuts = cuts.lines().find_map(|line| line.strip_prefix("webgateway_stalled_responses_cut_total "));
+    ensure!(cuts.context("no such metric")?.parse::<u32>()? >= 300, "{cuts:?} responses were cut");
+    let newest = rest_of(&mut stalled.pop().context("none")?).await?;
+    ensure!(newest > 1_500_000, "the newest one was cut after {newest} bytes");
+    let oldest = rest_of(&mut stalled.swap_remove(20)).await?;
+    ensure!(oldest < 1_500_000, "the oldest one got {oldest} bytes");
+    for client in [setup.client()?, setup.client()?.h2()] {
+        let reply = client.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
+        ensure!(reply.body.len() == LENGTH);
+    }
+    Ok(())
+}
+
+/// Reads until the response of a connection is complete or the connection ends, and returns the number of bytes.
+async fn rest_of(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<usize> {
+    let (mut read, mut piece) = (0, vec![0; 64 * 1024]);
+    loop {
+        match timeout(Duration::from_secs(10), stream.read(&mut piece)).await.context("it hangs")? {
+            Ok(more) if more > 0 => read += more,
+            _ => return Ok(read),
+        }
+        if read > 1_500_000 {
+            return Ok(read);
+        }
+    }
 }
 
 /// Waits until the gateway's memory is stable, and returns it, in bytes.

@@ -7,7 +7,7 @@ use webgateway_proto::model::KeyId;
 
 use crate::cli::Format;
 use crate::colour;
-use crate::commands::routes::{COLUMNS, route_cells};
+use crate::commands::route_table::{COLUMNS, route_cells};
 use crate::diff::RouteEvent;
 use crate::error::CommandError;
 use crate::output;
@@ -34,14 +34,14 @@ struct EventRow<'a> {
 
 impl EventFormatter {
     pub(super) fn new(format: Format, caller: &KeyId) -> Self {
-        Self { format, caller: caller.clone(), widths: [36, 24, 11, 11, 18] }
+        Self { format, caller: caller.clone(), widths: [24, 11, 20] }
     }
 
     /// Formats the routes that exist at the beginning. A table starts with its head.
     pub(super) fn format_initial(&mut self, events: &[RouteEvent]) -> Result<String, CommandError> {
         let lines = self.format(events)?;
         Ok(match self.format {
-            Format::Table => self.head(events) + &lines,
+            Format::Table | Format::Wide => self.head(events) + &lines,
             Format::Json | Format::Yaml => lines,
         })
     }
@@ -55,7 +55,7 @@ impl EventFormatter {
                     |event: &RouteEvent| Ok(format!("---\n{}\n", output::yaml(&event.json())?.trim_end()));
                 events.iter().map(document).collect()
             }
-            Format::Table => {
+            Format::Table | Format::Wide => {
                 let rows: Vec<EventRow<'_>> =
                     events.iter().map(|event| self.row(event)).collect::<Result<_, CommandError>>()?;
                 for row in &rows {
@@ -121,9 +121,9 @@ mod tests {
         let listed =
             formatter.format_initial(&[event(ChangeKind::Listed, "a.gw.example", "me.pub")]).unwrap();
         let changed = formatter.format(&[event(ChangeKind::Deleted, "b.gw.example", "you.pub")]).unwrap();
-        let expected = "   ID                                    HOST                      MODE         METHOD       BACKENDS            STATE
-   01999999-9999-7999-8999-999999999999  a.gw.example              terminate    random       [400::1]:80         suspended: spam\\n
--  01999999-9999-7999-8999-999999999999  b.gw.example              terminate    random       [400::1]:80         suspended: spam\\n  you.pub
+        let expected = "   HOST                      MODE         BACKENDS              STATE
+   a.gw.example              terminate    [400::1]:80           suspended
+-  b.gw.example              terminate    [400::1]:80           suspended  you.pub
 ";
         assert_eq!(listed + &changed, expected);
     }

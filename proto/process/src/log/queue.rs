@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// The pause before a retry if stderr is non-blocking, which another process that shares it may have set.
 const RETRY: Duration = Duration::from_millis(20);
@@ -114,26 +113,6 @@ impl LogQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Queues each write as one event, because tracing-subscriber writes an event at once.
-impl Write for &LogQueue {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.push(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for LogQueue {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> &'a Self {
-        self
     }
 }
 

@@ -21,8 +21,17 @@ fn only_overlay_addresses_are_allowed_by_default() {
 #[test]
 fn an_invalid_backend_is_reported_with_its_reason() {
     for (text, error) in [
-        ("400::1", InvalidBackendError::NoPort("400::1".into())),
-        ("[400::1]", InvalidBackendError::NoPortBracketed("[400::1]".into())),
+        ("400::1", InvalidBackendError::NoPort("400::1".into(), "[400::1]:8080".into())),
+        ("[400::1]", InvalidBackendError::NoPort("[400::1]".into(), "[400::1]:8080".into())),
+        ("192.168.1.5", InvalidBackendError::NoPort("192.168.1.5".into(), "192.168.1.5:8080".into())),
+        ("54f:1::2:8080", InvalidBackendError::NoBrackets("54f:1::2:8080".into(), "[54f:1::2]:8080".into())),
+        (
+            "400:1:2:3:4:5:6:7:80",
+            InvalidBackendError::NoBrackets("400:1:2:3:4:5:6:7:80".into(), "[400:1:2:3:4:5:6:7]:80".into()),
+        ),
+        ("400::1:beef", InvalidBackendError::NoPort("400::1:beef".into(), "[400::1:beef]:8080".into())),
+        ("400::1:0", InvalidBackendError::NoPort("400::1:0".into(), "[400::1:0]:8080".into())),
+        ("400::1:99999", InvalidBackendError::Malformed("400::1:99999".into())),
         ("[400::1]:0", InvalidBackendError::PortZero("[400::1]:0".into())),
         ("[400::1]:99999", InvalidBackendError::Malformed("[400::1]:99999".into())),
         ("[fe80::1%3]:80", InvalidBackendError::Malformed("[fe80::1%3]:80".into())),

@@ -58,28 +58,36 @@ impl<'a> Demo<'a> {
         self.request(PASSTHROUGH, "backend-ca.pem").await
     }
 
-    /// Prints commands to try next.
-    pub(crate) fn suggest(&self) {
+    /// Prints commands to try next. What an earlier run has created is not created again.
+    pub(crate) async fn suggest(&self) -> Result<()> {
         let [ca, keys] = [self.state.root(), "keys"].map(|name| self.state.text(name));
         let dir = self.state.text("");
+        let second = match self.has_route("second.gw.localhost").await? {
+            true => "routes get second.gw.localhost".to_owned(),
+            false => format!("routes create -s second -b 127.0.0.1:{BACKEND}"),
+        };
+        let generate = match self.state.path("admin.priv").exists() {
+            true => String::new(),
+            false => format!("\n   {GWCTL} keys generate {dir}admin && cp {dir}admin.pub {keys}/"),
+        };
         println!(
             r#"
 To try next, in another terminal:
    export WEBGATEWAY_URL=http://127.0.0.1:{RPC}/rpc WEBGATEWAY_ID={USER}.pub WEBGATEWAY_KEY={dir}{USER}.priv
    {GWCTL} routes list
-   {GWCTL} routes create -s second -b 127.0.0.1:{BACKEND}
+   {GWCTL} {second}
    curl --cacert {ca} --resolve second.gw.localhost:{HTTPS}:127.0.0.1 https://second.gw.localhost:{HTTPS}/
    curl -i -H 'Host: {TERMINATED}' http://127.0.0.1:{HTTP}/                 # sent to https
    curl --cacert {ca} --resolve gw.localhost:{HTTPS}:127.0.0.1 https://gw.localhost:{HTTPS}/openrpc.json
    dig @127.0.0.1 -p {DNS} _acme-challenge.gw.localhost SOA
    curl http://127.0.0.1:{ADMIN}/metrics
-An operator's commands need the admin's key:
-   {GWCTL} keys generate {dir}admin && cp {dir}admin.pub {keys}/
+An operator's commands need the admin's key:{generate}
    {GWCTL} -i admin.pub -k {dir}admin.priv admin suspend --user {USER}.pub
    {GWCTL} -i admin.pub -k {dir}admin.priv admin unsuspend --user {USER}.pub
 
 Ctrl-C ends it."#
         );
+        Ok(())
     }
 
     async fn certificate_authority(&mut self) -> Result<()> {
@@ -160,12 +168,17 @@ Ctrl-C ends it."#
 
     async fn route(&mut self, what: &str, host: &str, flags: &str) -> Result<()> {
         self.print_step(what);
-        let listed: Value = serde_json::from_str(&self.signed("routes list -o json", false).await?)?;
-        if listed.to_string().contains(&format!("\"{host}\"")) {
+        if self.has_route(host).await? {
             println!("   there already: {host}");
             return Ok(());
         }
         self.signed(&format!("routes create {flags}"), true).await.map(drop)
+    }
+
+    async fn has_route(&self, host: &str) -> Result<bool> {
+        let listed: Value = serde_json::from_str(&self.signed("routes list -o json", false).await?)?;
+        let routes = listed["routes"].as_array().context("no list of routes")?;
+        Ok(routes.iter().any(|route| route["host"] == host))
     }
 
     async fn request(&mut self, host: &str, root: &str) -> Result<()> {

@@ -50,10 +50,10 @@ async fn dev() -> Result<()> {
         () = interrupts.next() => Ok(false),
     };
     let ended = match shown {
-        Ok(true) if !once => {
-            demo.suggest();
-            until_interrupted(&mut demo.processes, &mut interrupts).await
-        }
+        Ok(true) if !once => match demo.suggest().await {
+            Ok(()) => until_interrupted(&mut demo.processes, &mut interrupts).await,
+            Err(error) => Err(error),
+        },
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
