@@ -119,22 +119,18 @@ impl Application for App {
         let solver = Solver::new(base, txt_set.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
         let preflight = preflight_checker(&config, &zone)?;
-        let issuer = issuer(&config, context, preflight.as_ref(), solver).await?;
+        let shared = preflight.as_ref();
+        let issuer = issuer(&config, context, shared, solver).await?;
         let certificates = certificate_reconciler(&config, context, issuer).await?;
         let tickets = ticket_key_rotation(&config, context).await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
-        let parts = DomainParts {
-            nodes: &nodes,
-            listeners: &listeners,
-            authority: &authority,
-            preflight: preflight.as_ref(),
-        };
+        let parts =
+            DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority, preflight: shared };
         let domain = domain(&config, store.clone(), keys.clone(), parts);
         domain.quotas.load(&domain.store).await?;
-        let suspended = domain.suspensions.subscribe();
+        let (claims, suspended) = (ClaimReconciler::new(domain.clone()), domain.suspensions.subscribe());
         let mut suspensions = SuspensionReconciler::new(domain.clone());
-        let claims = ClaimReconciler::new(domain.clone());
         // Before the catalog is loaded, so that it has the routes of users whose suspension has ended.
         suspensions.pass().await?;
         let loader = loader(&config, context, &listeners, challenges);

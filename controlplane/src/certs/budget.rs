@@ -72,6 +72,15 @@ fn in_parentheses(subject: &str) -> String {
     if subject.is_empty() { String::new() } else { format!(" ({subject})") }
 }
 
+/// The subject of an order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrderSubject<'a> {
+    /// The names of the certificate.
+    pub names: &'a [CertName],
+    /// The owner of the host; `None` for the base domain.
+    pub owner: Option<&'a KeyId>,
+}
+
 /// The count of events at one CA.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
@@ -85,13 +94,12 @@ impl Budget {
         Self { directory: directory.to_owned() }
     }
 
-    /// Returns an error if an order for these names would exceed a limit. `owner` is the owner of the host, and `life`
-    /// the lifetime of the certificate that is to be replaced.
+    /// Returns an error if an order would exceed a limit. `life` is the lifetime of the certificate that is to be
+    /// replaced.
     pub(crate) fn check(
         &self,
         tx: &mut Tx<'_>,
-        names: &[CertName],
-        owner: Option<&KeyId>,
+        OrderSubject { names, owner }: OrderSubject<'_>,
         now: OffsetDateTime,
         life: Option<Duration>,
     ) -> Result<Result<(), BudgetError>, StoreError> {
@@ -131,12 +139,11 @@ impl Budget {
         owner.map_or(Ok(()), |owner| record(tx, &self.key(ORDERS_OF_OWNER, owner.to_string()), now))
     }
 
-    /// Counts an issued certificate for a host of `owner`. A renewal does not count for its registered domain.
+    /// Counts an issued certificate. A renewal does not count for its registered domain.
     pub(crate) fn record_certificate(
         &self,
         tx: &mut WriteTx<'_>,
-        names: &[CertName],
-        owner: Option<&KeyId>,
+        OrderSubject { names, owner }: OrderSubject<'_>,
         now: OffsetDateTime,
         is_renewal: bool,
     ) -> Result<(), StoreError> {

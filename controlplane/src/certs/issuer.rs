@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use webgateway_proto::model::{CertName, CertificateId, DnsRecord};
 
 use super::acme::{AcmeErrorKind, Ca};
-use super::budget::Budget;
+use super::budget::{Budget, OrderSubject};
 use super::internal::InternalCa;
 use super::order::{OrderError, Orders};
 use super::preflight::{Preflight, PreflightChecker};
@@ -190,8 +190,8 @@ impl AcmeIssuer {
             let is_renewal = before.is_some_and(|before| before.issuer == directory);
             put(tx, &issued, &key)?;
             orders::delete(tx, &issued.id, &directory)?;
-            let budget = Budget::for_ca(&directory);
-            budget.record_certificate(tx, &issued.names, owner.as_ref(), now, is_renewal)?;
+            let subject = OrderSubject { names: &issued.names, owner: owner.as_ref() };
+            Budget::for_ca(&directory).record_certificate(tx, subject, now, is_renewal)?;
             let renew_at = renew_at(&certificate_info(&issued), None);
             let state = IssuanceState {
                 next_attempt: Some(renew_at),

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::account::{AccountError, AcmeAccounts};
 use super::acme::{AcmeError, AcmeErrorKind, AcmeOrder, AcmeSession, Ca, OrderState};
-use super::budget::{Budget, BudgetError};
+use super::budget::{Budget, BudgetError, OrderSubject};
 use super::schedule::CertificateSpec;
 use super::solver::{ChallengeKind, PresentError, Solver};
 use crate::clock::Clock;
@@ -177,7 +177,8 @@ impl Orders {
             let current = find(tx, spec.id.as_str())?.filter(|current| current.issuer == directory);
             let life = current.as_ref().map(|current| current.not_after - current.not_before);
             let owner = spec.owner(tx)?;
-            budget.check(tx, &spec.names, owner.as_ref(), now, life)??;
+            let subject = OrderSubject { names: &spec.names, owner: owner.as_ref() };
+            budget.check(tx, subject, now, life)??;
             budget.record_order(tx, owner.as_ref(), now)?;
             Ok(if current.is_some() { leaf(tx, &spec.id)? } else { None })
         });

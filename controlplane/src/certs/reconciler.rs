@@ -73,7 +73,7 @@ struct AcmeJobs {
     /// The certificates with a waiting or running job.
     busy: BTreeSet<CertificateId>,
     waiting: FairQueue<Option<KeyId>, AcmeJob>,
-    running: FuturesUnordered<BoxFuture<'static, (Option<KeyId>, (CertificateId, OffsetDateTime))>>,
+    running: FuturesUnordered<OwnedJob>,
 }
 
 /// A job that returns the certificate and the time of its next action.
@@ -94,6 +94,9 @@ pub enum PassError {
         first: IssueError,
     },
 }
+
+/// A job with the owner whose turn it takes.
+type OwnedJob = BoxFuture<'static, (Option<KeyId>, (CertificateId, OffsetDateTime))>;
 
 impl AcmeJobs {
     fn new() -> Self {

@@ -246,10 +246,6 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "load_delay" => (&[], &["--load-delay=1s"]),
         "allowed_backends" => (&[], &["--allowed-backends=500::/16"]),
         "reserved_subdomains" => (&[], &["--reserved-subdomains=shop"]),
-        "hosts.proof" => (&[], &["--hosts-proof=none"]),
-        "hosts.reserved" => (&[], &["--hosts-reserved=shop"]),
-        "hosts.claim_ttl" => (&[], &["--hosts-claim-ttl=1h"]),
-        "hosts.max_claims" => (&[], &["--hosts-max-claims=1"]),
         "secret_key_file" => (&[], &["--secret-key-file=key"]),
         "admin_listen" => (&[], &["--admin-listen=127.0.0.1:1"]),
         "local_acme" => (&[], &["--local-acme=https://ca.example/dir"]),
@@ -298,6 +294,16 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &["--acme-eab-kid=a", "--acme-eab-hmac-key=AAAA"],
         ),
         "acme.fallback" => (&[], &["--acme-fallback=https://two.example/dir"]),
+        other => changed_host_key(other),
+    }
+}
+
+fn changed_host_key(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match key {
+        "hosts.proof" => (&[], &["--hosts-proof=none"]),
+        "hosts.reserved" => (&[], &["--hosts-reserved=shop"]),
+        "hosts.claim_ttl" => (&[], &["--hosts-claim-ttl=1h"]),
+        "hosts.max_claims" => (&[], &["--hosts-max-claims=1"]),
         other => panic!("`{other}` has no sample"),
     }
 }

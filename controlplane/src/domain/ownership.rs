@@ -156,11 +156,11 @@ pub(super) fn foreign_neighbour(
     base: &Host,
     owner: &KeyId,
 ) -> Result<Option<Host>, StoreError> {
-    for upper in tenure::above(tx, host, base)? {
-        // The nearest host above decides: whoever has it was allowed to, and may allow others.
-        if upper.owner == *owner || upper.destination.options.subdomain_owners.contains(owner) {
-            break;
-        }
+    // The nearest host above decides: whoever has it was allowed to, and may allow others.
+    let is_foreign =
+        |upper: &Route| upper.owner != *owner && !upper.destination.options.subdomain_owners.contains(owner);
+    let nearest = tenure::above(tx, host, base)?.into_iter().next();
+    if let Some(upper) = nearest.filter(is_foreign) {
         return Ok(Some(upper.host));
     }
     Ok(tenure::below(tx, host, base, owner)?.map(|lower| lower.host))

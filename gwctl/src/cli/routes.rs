@@ -73,7 +73,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) wait: WaitFlag,
     #[command(flatten)]
-    pub(crate) options: RouteOptionFlags,
+    pub(crate) options: Box<RouteOptionFlags>,
 }
 
 /// The flags of `gwctl routes apply`.
@@ -131,7 +131,7 @@ pub(crate) struct Update {
     #[command(flatten)]
     pub(crate) reset: ResetFlags,
     #[command(flatten)]
-    pub(crate) options: RouteOptionFlags,
+    pub(crate) options: Box<RouteOptionFlags>,
 }
 
 /// The flag for the lookup of this machine's overlay address.

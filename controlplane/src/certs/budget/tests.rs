@@ -43,7 +43,7 @@ async fn an_exhausted_limit_is_reported_and_recovers() {
         let names: Vec<CertName> =
             ["shop.example", "*.shop.example"].map(|name| name.parse().unwrap()).into();
         for minute in 0..5 {
-            assert_eq!(budget.check(tx, &names, None, START + Duration::minutes(minute), None)?, Ok(()));
+            assert_eq!(budget.check(tx, of(&names, None), START + Duration::minutes(minute), None)?, Ok(()));
             budget.record_failure(
                 tx,
                 &Host::parse("shop.example").unwrap(),
@@ -51,24 +51,28 @@ async fn an_exhausted_limit_is_reported_and_recovers() {
             )?;
         }
         let now = START + Duration::minutes(30);
-        let refused = budget.check(tx, &names, None, now, None)?.unwrap_err();
+        let refused = budget.check(tx, of(&names, None), now, None)?.unwrap_err();
         assert_eq!(refused.until, START + Duration::hours(1));
         assert!(refused.to_string().contains("shop.example"), "{refused}");
         assert_eq!(
-            other.check(tx, &names, None, now, None)?,
+            other.check(tx, of(&names, None), now, None)?,
             Ok(()),
             "the limits of another CA are separate"
         );
-        assert_eq!(budget.check(tx, &names, None, refused.until + Duration::seconds(1), None)?, Ok(()));
+        assert_eq!(budget.check(tx, of(&names, None), refused.until + Duration::seconds(1), None)?, Ok(()));
         let again = refused.until;
         for _ in 0..5 {
-            budget.record_certificate(tx, &[names[1].clone(), names[0].clone()], None, again, true)?;
+            budget.record_certificate(tx, of(&[names[1].clone(), names[0].clone()], None), again, true)?;
         }
-        let refused = budget.check(tx, &names, None, again, None)?.unwrap_err();
+        let refused = budget.check(tx, of(&names, None), again, None)?.unwrap_err();
         assert_eq!(refused.until, again + Duration::days(7), "the order of the names does not matter");
         Ok(())
     });
     write.await.unwrap();
+}
+
+fn of<'a>(names: &'a [CertName], owner: Option<&'a KeyId>) -> OrderSubject<'a> {
+    OrderSubject { names, owner }
 }
 
 async fn in_store(work: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send + 'static) {
@@ -86,14 +90,14 @@ async fn an_owner_of_a_thousand_hosts_leaves_orders_for_the_others() {
             |number: usize| vec![format!("shop{number}.example{number}.org").parse::<CertName>().unwrap()];
         let mut placed = 0;
         for number in 0..1000 {
-            if budget.check(tx, &name(number), Some(&many), START, None)?.is_ok() {
+            if budget.check(tx, of(&name(number), Some(&many)), START, None)?.is_ok() {
                 budget.record_order(tx, Some(&many), START)?;
                 placed += 1;
             }
         }
         assert_eq!(placed, ORDERS_OF_OWNER.count);
-        assert_eq!(budget.check(tx, &name(1000), Some(&one), START, None)?, Ok(()));
-        let refused = budget.check(tx, &name(1000), Some(&many), START, None)?.unwrap_err();
+        assert_eq!(budget.check(tx, of(&name(1000), Some(&one)), START, None)?, Ok(()));
+        let refused = budget.check(tx, of(&name(1000), Some(&many)), START, None)?.unwrap_err();
         assert!(
             refused.to_string().contains("new orders of one owner")
                 && refused.to_string().contains("many.pub")
@@ -111,20 +115,20 @@ async fn new_certificates_for_one_registered_domain_are_shared_too() {
         let (many, one): (KeyId, KeyId) = ("many.pub".parse().unwrap(), "one.pub".parse().unwrap());
         let name = |number: usize| vec![format!("h{number}.app.gw.example").parse::<CertName>().unwrap()];
         for number in 0..DOMAIN_OF_OWNER.count {
-            assert_eq!(budget.check(tx, &name(number), Some(&many), START, None)?, Ok(()));
-            budget.record_certificate(tx, &name(number), Some(&many), START, false)?;
+            assert_eq!(budget.check(tx, of(&name(number), Some(&many)), START, None)?, Ok(()));
+            budget.record_certificate(tx, of(&name(number), Some(&many)), START, false)?;
         }
-        assert!(budget.check(tx, &name(100), Some(&many), START, None)?.is_err());
+        assert!(budget.check(tx, of(&name(100), Some(&many)), START, None)?.is_err());
         let life = Some(Duration::days(90));
-        assert_eq!(budget.check(tx, &name(1), Some(&many), START, life)?, Ok(()), "renewals are free");
+        assert_eq!(budget.check(tx, of(&name(1), Some(&many)), START, life)?, Ok(()), "renewals are free");
         let elsewhere = ["h.gw.test".parse().unwrap()];
-        assert_eq!(budget.check(tx, &elsewhere, Some(&many), START, None)?, Ok(()));
+        assert_eq!(budget.check(tx, of(&elsewhere, Some(&many)), START, None)?, Ok(()));
         for number in DOMAIN_OF_OWNER.count..DOMAIN.count {
-            assert_eq!(budget.check(tx, &name(number), Some(&one), START, None)?, Ok(()));
-            budget.record_certificate(tx, &name(number), Some(&one), START, false)?;
+            assert_eq!(budget.check(tx, of(&name(number), Some(&one)), START, None)?, Ok(()));
+            budget.record_certificate(tx, of(&name(number), Some(&one)), START, false)?;
         }
         let third = "third.pub".parse().unwrap();
-        let refused = budget.check(tx, &name(100), Some(&third), START, None)?.unwrap_err();
+        let refused = budget.check(tx, of(&name(100), Some(&third)), START, None)?.unwrap_err();
         assert!(refused.to_string().contains("(gw.example)"), "{refused}");
         Ok(())
     })
