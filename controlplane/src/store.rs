@@ -21,6 +21,7 @@ mod open;
 pub(crate) mod orders;
 pub(crate) mod routes;
 mod schema;
+pub(crate) mod tenure;
 pub(crate) mod tickets;
 pub(crate) mod tombstones;
 mod transaction;

@@ -10,8 +10,7 @@ use super::directory::NodeExplanation;
 use super::error::DomainError;
 use super::route_status::{RouteState, RouteStatus, status_of};
 use super::rules::Domain;
-use crate::store::routes::{self, tenure};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, routes, tenure};
 
 /// The time within which a node must respond. A node probes its backends for 2 s.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(4);

@@ -11,8 +11,7 @@ use super::error::{DomainError, NestedHostError, UserError};
 use super::host::HostPolicy;
 use super::proof::{HostLookup, TrustingLookup, proof_record};
 use crate::store::claims::{self, StoredClaim};
-use crate::store::routes::{self, tenure};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, routes, tenure};
 
 /// The policy on claims of hosts outside the base domain.
 #[derive(Debug, Clone)]

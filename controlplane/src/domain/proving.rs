@@ -7,13 +7,13 @@ use webgateway_proto::audit::{GATEWAY, action};
 use webgateway_proto::model::{Host, KeyId, Route, RouteId};
 
 use super::claims::{Claim, Decision, Proof, decide};
+use super::error::NestedHostError;
 use super::ownership::foreign_neighbour;
 use super::proof::{HostEvidence, HostTarget, proof_record, record_name};
 use super::rules::Domain;
 use crate::store::audit::{self, AuditEntry};
 use crate::store::claims::{self, StoredClaim};
-use crate::store::routes::{self, tenure};
-use crate::store::{StoreError, Tx, WriteTx, users};
+use crate::store::{StoreError, Tx, WriteTx, routes, tenure, users};
 
 /// The bounds of the interval between two checks of a claim. It grows with the age of the claim.
 const MIN_CHECK_INTERVAL: Duration = Duration::seconds(5);
@@ -58,6 +58,11 @@ impl Domain {
         let (host, base) = (host.clone(), self.hosts.base().clone());
         let check = HostCheck { host, base, evidence, ttl: self.claims.ttl, now: self.clock.now() };
         self.store.write("claims", move |tx| check.settle(tx)).await
+    }
+
+    /// Returns true if a TXT record names the owner who was refused a host because of another one above or below it.
+    pub(super) async fn is_proven(&self, nested: &NestedHostError) -> bool {
+        self.claims.lookup.look_up(&nested.host).await.names(&nested.owner)
     }
 
     /// Checks a host as [`check_host`](Self::check_host) does, unless it has just been checked.

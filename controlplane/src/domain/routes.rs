@@ -10,7 +10,7 @@ use webgateway_proto::model::{
 };
 
 use super::caller::Caller;
-use super::error::{DomainError, NestedHostError};
+use super::error::DomainError;
 use super::host::{AdmittedHost, HostPolicy};
 use super::ownership::{self, ClaimPolicy, HostRequest, Tenure};
 use super::quotas::{Quotas, UsageIncrease};
@@ -152,10 +152,6 @@ impl Domain {
             }
             outcome => outcome,
         }
-    }
-
-    async fn is_proven(&self, nested: &NestedHostError) -> bool {
-        self.claims.lookup.look_up(&nested.host).await.names(&nested.owner)
     }
 
     /// Creates a route. With an id that the caller generated, a repeated call returns the same route.

@@ -1,7 +1,5 @@
 //! The tables of routes and of the tombstones of deleted routes.
 
-pub(crate) mod tenure;
-
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 
@@ -219,7 +217,7 @@ impl RouteRow {
             created_at: to_millis(route.created_at),
             updated_at: to_millis(route.updated_at),
             options,
-            reversed: tenure::reversed(&route.host),
+            reversed: reversed(&route.host),
         })
     }
 }
@@ -232,6 +230,11 @@ fn all_addresses() -> Prefixes {
     let v4 = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
     let v6 = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
     Prefixes::new(vec![v4, v6])
+}
+
+/// Returns a host with its labels in reverse order.
+pub(super) fn reversed(host: &Host) -> String {
+    host.as_str().rsplit('.').collect::<Vec<_>>().join(".")
 }
 
 /// Converts a time to Unix milliseconds.

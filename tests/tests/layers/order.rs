@@ -76,6 +76,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "store::coverage",
             "store::nonces",
             "store::routes",
+            "store::tenure",
             "store::users",
             "store::audit",
             "store::change",

@@ -1,3 +1,5 @@
+//! Tests of the limits, with a real store.
+
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 

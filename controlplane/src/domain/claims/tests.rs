@@ -1,3 +1,5 @@
+//! Tests of the decision: tables of claims and evidence, and properties.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use webgateway_proto::model::options::KeyIds;
 
 use super::*;
-use crate::store::routes;
+use crate::store::tenure;
 
 const SHOP: &str = "shop.example.org";
 
@@ -305,7 +305,7 @@ async fn concurrent_claims_and_checks_leave_one_holder() {
     test.check(SHOP).await;
     let host = Host::parse(SHOP).unwrap();
     let held = test.domain.store.read("test", move |tx| -> Result<_, StoreError> {
-        let all = routes::tenure::of_host(tx, &host)?;
+        let all = tenure::of_host(tx, &host)?;
         let held = all.iter().filter(|(_, held)| *held).map(|(route, _)| route.owner.to_string());
         Ok((all.len(), held.collect::<Vec<_>>()))
     });

@@ -9,8 +9,7 @@ use webgateway_proto::feed::ResourceName;
 use super::*;
 use crate::store::change::Change;
 use crate::store::open::MIGRATIONS;
-use crate::store::routes::tenure;
-use crate::store::{certificates, feed};
+use crate::store::{certificates, feed, tenure};
 
 /// The version of the migration, as Diesel writes it.
 const THIS: &str = "20261126000020";

@@ -4,9 +4,9 @@ use diesel::prelude::*;
 use time::OffsetDateTime;
 use webgateway_proto::model::{Host, KeyId, Route, RouteId};
 
-use super::{RouteRow, to_millis};
-use crate::store::schema::routes;
-use crate::store::{StoreError, Tx, WriteTx};
+use super::routes::{RouteRow, reversed, to_millis};
+use super::schema::routes;
+use super::{StoreError, Tx, WriteTx};
 
 /// Returns the owner's route with this host, whether it holds the host or only claims it.
 pub(crate) fn find_own(tx: &mut Tx<'_>, host: &Host, owner: &KeyId) -> Result<Option<Route>, StoreError> {
@@ -78,9 +78,4 @@ pub(crate) fn set_held(
         ))
         .execute(tx.conn)?;
     Ok(())
-}
-
-/// Returns a host with its labels in reverse order.
-pub(super) fn reversed(host: &Host) -> String {
-    host.as_str().rsplit('.').collect::<Vec<_>>().join(".")
 }
