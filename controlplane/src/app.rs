@@ -30,12 +30,13 @@ use crate::certs::issuer::{AcmeIssuer, AcmeIssuerParts, Issuer};
 use crate::certs::order::Orders;
 use crate::certs::reconciler::{CertificateReconciler, CertificateReconcilerParts, PassError};
 use crate::certs::solver::Solver;
+use crate::claims::ClaimReconciler;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
 use crate::dns::responder::ZoneResponder;
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::Zone;
-use crate::domain::{Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
+use crate::domain::{ClaimPolicy, Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
 use crate::feed::enrolment::{Enrolment, join_rate_limit};
@@ -74,6 +75,7 @@ pub struct App {
     certificates: CertificateReconciler,
     tickets: TicketKeyRotation,
     suspensions: SuspensionReconciler,
+    claims: ClaimReconciler,
     suspended: watch::Receiver<u64>,
     traffic: TrafficWriter,
     registry: Registry,
@@ -124,15 +126,17 @@ impl Application for App {
         let solver = Solver::new(base, txt_set.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
         let preflight = preflight_checker(&config, &zone)?;
-        let issuer = issuer(&config, context, preflight.as_ref(), solver).await?;
+        let shared = preflight.as_ref();
+        let issuer = issuer(&config, context, shared, solver).await?;
         let certificates = certificate_reconciler(&config, context, issuer).await?;
         let tickets = ticket_key_rotation(&config, context).await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
-        let parts = DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority };
+        let parts =
+            DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority, preflight: shared };
         let domain = domain(&config, store.clone(), keys.clone(), parts);
         domain.quotas.load(&domain.store).await?;
-        let suspended = domain.suspensions.subscribe();
+        let (claims, suspended) = (ClaimReconciler::new(domain.clone()), domain.suspensions.subscribe());
         let traffic =
             TrafficWriter { traffic: domain.traffic.clone(), store: store.clone(), clock: Clock::system() };
         let mut suspensions = SuspensionReconciler::new(domain.clone());
@@ -161,6 +165,7 @@ impl Application for App {
             certificates,
             tickets,
             suspensions,
+            claims,
             suspended,
             traffic,
             registry,
@@ -202,6 +207,8 @@ impl Application for App {
         tasks.essential("traffic", self.traffic.run(stop()));
         tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));
         tasks.essential("dns", self.sockets.dns.serve(self.responder, stop()));
+        let claims = reconcile::run("claims", self.claims, changed.clone(), stop());
+        tasks.essential("claims", claims);
         let reconciler = reconcile::run("certificates", self.certificates, changed, stop());
         tasks.essential("certificates", reconciler);
         // Only time changes ticket keys. The sender must live, because its end would end the reconciler.
@@ -235,11 +242,11 @@ struct StoreContext<'a> {
     metrics: &'a Metrics,
 }
 
-/// Creates the preflight checker for ACME CAs. The internal CA needs none.
+/// Creates the preflight checker for ACME CAs and for the proof of hosts.
 fn preflight_checker(config: &Config, zone: &Zone) -> Result<Option<SharedPreflightChecker>, AppError> {
     let make =
         || SharedPreflightChecker::new(&config.live.preflight, zone.clone(), config.base_domain.clone());
-    Ok((!config.cas.is_empty()).then(make).transpose()?)
+    Ok((!config.cas.is_empty() || config.hosts.needs_proof).then(make).transpose()?)
 }
 
 /// Creates the issuer: the ACME CAs, or the internal CA if there are none.
@@ -250,7 +257,8 @@ async fn issuer(
     solver: Solver,
 ) -> Result<Issuer, AppError> {
     let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
-    let Some(preflight) = preflight.map(SharedPreflightChecker::current) else {
+    let acme_preflight = preflight.filter(|_| !config.cas.is_empty());
+    let Some(preflight) = acme_preflight.map(SharedPreflightChecker::current) else {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
     };
@@ -340,10 +348,25 @@ struct DomainParts<'a> {
     nodes: &'a Nodes,
     listeners: &'a GatewayListeners,
     authority: &'a NodeAuthority,
+    preflight: Option<&'a SharedPreflightChecker>,
+}
+
+/// Returns the policy on claims. Without proof, no lookup is needed.
+fn claim_policy(config: &Config, preflight: Option<&SharedPreflightChecker>) -> ClaimPolicy {
+    match preflight.filter(|_| config.hosts.needs_proof) {
+        Some(shared) => ClaimPolicy {
+            lookup: shared.current(),
+            is_required: true,
+            ttl: time::Duration::seconds(config.hosts.claim_ttl.as_secs().cast_signed()),
+            max_claims: config.hosts.max_claims,
+            public_ip: config.live.preflight.public_ip.clone(),
+        },
+        None => ClaimPolicy::trusting(),
+    }
 }
 
 fn domain(config: &Config, store: Store, keys: KeyStore, parts: DomainParts<'_>) -> Domain {
-    let DomainParts { nodes, listeners, authority } = parts;
+    let DomainParts { nodes, listeners, authority, preflight } = parts;
     let invitations =
         || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
@@ -351,7 +374,8 @@ fn domain(config: &Config, store: Store, keys: KeyStore, parts: DomainParts<'_>)
         keys,
         nodes: Arc::new(nodes.clone()),
         listeners: listeners.clone(),
-        hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
+        hosts: HostPolicy::new(config.base_domain.clone(), config.hosts.reserved.clone()),
+        claims: claim_policy(config, preflight),
         allowed_backends: config.allowed_backends.clone(),
         route_limits: config.route_limits,
         admin: config.admin_id.clone(),

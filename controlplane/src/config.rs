@@ -2,11 +2,11 @@
 
 mod acme;
 mod feed;
+mod hosts;
 mod keys;
 mod route_limits;
 mod settings;
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use std::time::Duration;
 use thiserror::Error;
 use webgateway_process::settings::Program;
 use webgateway_proto::httpsig::RequiredComponent;
-use webgateway_proto::model::{Host, InvalidHostError, KeyId, Prefixes, Quota};
+use webgateway_proto::model::{Host, KeyId, Prefixes, Quota};
 
 pub(crate) use self::acme::{AcmeConfigError, CaConfig};
 pub(crate) use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
+pub(crate) use self::hosts::{HostsConfig, HostsConfigError};
 pub(crate) use self::keys::{KeySource, KeyUri, KeyUriError};
 pub(crate) use self::route_limits::{RouteLimitError, RouteLimits, RouteLimitsConfigError};
 pub(crate) use self::settings::Settings;
@@ -44,8 +45,8 @@ pub struct Config {
     pub load_delay: Duration,
     /// The prefixes that may contain backends.
     pub allowed_backends: Prefixes,
-    /// The labels below the base domain that no route may use, in lower case.
-    pub reserved_subdomains: BTreeSet<String>,
+    /// The reserved labels, and the proof that hosts belong to owners.
+    pub hosts: HostsConfig,
     /// The bounds of route options.
     pub route_limits: RouteLimits,
     /// The path of the database.
@@ -98,9 +99,9 @@ pub enum ConfigError {
     /// The base domain is missing.
     #[error("`base_domain` is needed: the domain of this gateway, such as gateway.example.com")]
     NoBaseDomain,
-    /// A reserved subdomain is not a label.
-    #[error("`reserved_subdomains`: `{0}` is not a label below the base domain: {1}")]
-    ReservedSubdomain(String, InvalidHostError),
+    /// The `[hosts]` section or `reserved_subdomains` is invalid.
+    #[error(transparent)]
+    Hosts(#[from] HostsConfigError),
     /// The list of prefixes is empty.
     #[error("`allowed_backends` is empty: no route could have a backend; leave it out for 400::/7")]
     NoBackends,
@@ -173,7 +174,7 @@ impl Settings {
         let db_path = present("services_storage.db_path", self.services_storage.db_path)?;
         let beside = db_path.with_file_name("secret.key");
         Ok(Config {
-            reserved_subdomains: reserved(&base_domain, &self.reserved_subdomains)?,
+            hosts: self.hosts.resolve(&base_domain, &self.reserved_subdomains)?,
             base_domain,
             admin_id: self.admin_id,
             log_level: self.log_level,
@@ -232,14 +233,6 @@ fn keys(store: PubKeyStore) -> Result<KeySource, ConfigError> {
             Ok(KeySource::Http { uri, ttl })
         }
     }
-}
-
-fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, ConfigError> {
-    let parse = |label: &String| match base.child(label) {
-        Ok(host) => Ok(host.as_str().split('.').next().unwrap_or_default().to_owned()),
-        Err(error) => Err(ConfigError::ReservedSubdomain(label.clone(), error)),
-    };
-    labels.iter().map(parse).collect()
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, ConfigError> {

@@ -5,6 +5,7 @@
 mod audit;
 mod caller;
 mod certificates;
+mod claims;
 mod directory;
 mod error;
 mod explain;
@@ -12,7 +13,10 @@ mod host;
 mod listeners;
 mod lists;
 mod nodes;
+mod ownership;
 mod page;
+mod proof;
+mod proving;
 mod quotas;
 mod route_status;
 mod routes;
@@ -28,13 +32,15 @@ pub(crate) use self::certificates::{CertificateState, CertificateStatus};
 pub(crate) use self::directory::{
     AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeReject, NodeStatus, RejectedResource,
 };
-pub(crate) use self::error::{DomainError, NodeError, UserError};
+pub(crate) use self::error::{DomainError, NestedHostError, NodeError, UserError};
 pub(crate) use self::explain::{NodeReport, Problem};
 pub(crate) use self::host::HostPolicy;
 pub(crate) use self::listeners::{GatewayListeners, ListenerSnapshot};
 pub(crate) use self::lists::ListRoutes;
 pub(crate) use self::nodes::{Invitation, InviteNode, NodeChange, NodeOverview};
+pub(crate) use self::ownership::ClaimPolicy;
 pub(crate) use self::page::{MAX_PAGE, PageRequest};
+pub(crate) use self::proof::{HostEvidence, HostLookup, HostTarget, named_owners, record_name};
 pub(crate) use self::quotas::{MutationAllowance, Quotas};
 pub(crate) use self::route_status::{RouteState, RouteStatus};
 pub(crate) use self::routes::{CreateRoute, DeleteRoute, UpdateRoute};

@@ -24,7 +24,10 @@ mod feed;
 
 mod dns;
 
+mod fair;
 mod reconcile;
+
+mod claims;
 mod suspensions;
 
 mod certs;

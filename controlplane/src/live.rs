@@ -19,7 +19,7 @@ pub(crate) struct LiveParts {
     pub quotas: Quotas,
     /// The store of public keys.
     pub keys: KeyStore,
-    /// The preflight checker of the ACME CAs; `None` with the internal CA.
+    /// The preflight checker; `None` if neither certificates nor the proof of hosts need it.
     pub preflight: Option<SharedPreflightChecker>,
 }
 

@@ -24,6 +24,12 @@ pub mod action {
     pub const ROUTES_UPDATE: &str = "routes.update";
     /// A route was deleted.
     pub const ROUTES_DELETE: &str = "routes.delete";
+    /// The gateway found the proof of a route's host, so that the route holds it.
+    pub const CLAIMS_PROVE: &str = "claims.prove";
+    /// The gateway gave a route's host to another owner, who proved it.
+    pub const CLAIMS_DISPLACE: &str = "claims.displace";
+    /// The gateway deleted a route whose host was not proven in time.
+    pub const CLAIMS_EXPIRE: &str = "claims.expire";
     /// A user was suspended, or their suspension changed.
     pub const ADMIN_SUSPEND: &str = "admin.suspend";
     /// A suspension was lifted, or ended by itself.
@@ -140,9 +146,17 @@ impl AuditRecord {
 }
 
 impl AuditRecord {
-    /// Returns whether the gateway may have made this change on its own: only the end of a suspension with an end date.
+    /// Returns whether the gateway may have made this change on its own: the end of a suspension with an end date, or a
+    /// decision about a claim to a host.
     fn is_automatic(&self) -> bool {
-        self.caller == GATEWAY && self.method == action::ADMIN_UNSUSPEND && self.before["until"].is_string()
+        let is_scheduled = match self.method.as_str() {
+            action::ADMIN_UNSUSPEND => self.before["until"].is_string(),
+            action::CLAIMS_PROVE | action::CLAIMS_DISPLACE | action::CLAIMS_EXPIRE => {
+                self.before["claim"].is_string()
+            }
+            _ => false,
+        };
+        self.caller == GATEWAY && is_scheduled
     }
 }
 
@@ -223,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_scheduled_end_of_a_suspension_needs_no_signature() {
+    fn only_changes_that_the_gateway_makes_itself_need_no_signature() {
         let ended = AuditRecord {
             caller: GATEWAY.into(),
             client: "-".into(),
@@ -237,6 +251,13 @@ mod tests {
             AuditRecord { hash, ..record }.check(None, None)
         };
         assert_eq!(check(ended.clone()), Ok(()));
+        for method in [action::CLAIMS_PROVE, action::CLAIMS_DISPLACE, action::CLAIMS_EXPIRE] {
+            let claim = json!({ "owner": "user1.pub", "host": "shop.example.org", "claim": "claimed" });
+            let decided = AuditRecord { method: method.into(), before: claim, ..ended.clone() };
+            assert_eq!(check(decided.clone()), Ok(()), "{method}");
+            let forged = AuditRecord { caller: "user1.pub".into(), ..decided };
+            assert_eq!(check(forged), Err(AuditChainError::Unsigned), "{method}");
+        }
         for forged in [
             AuditRecord { caller: "user1.pub".into(), ..ended.clone() },
             AuditRecord { method: "routes.delete".into(), ..ended.clone() },

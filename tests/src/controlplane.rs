@@ -33,6 +33,8 @@ pub struct ControlplaneConfig {
     pub feed: String,
     /// More keys of `[dns]`.
     pub dns: String,
+    /// The keys of `[hosts]`. By default, hosts need no proof.
+    pub hosts: String,
     /// The listen address for remote nodes; none if it is empty.
     pub remote: String,
     /// The tables `[certificates]` and `[acme]`, in TOML.
@@ -60,6 +62,7 @@ impl Default for ControlplaneConfig {
             top: String::new(),
             feed: String::new(),
             dns: String::new(),
+            hosts: "proof = \"none\"".to_owned(),
             remote: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
             shell: None,
@@ -108,6 +111,7 @@ impl Controlplane {
             log_level,
             top,
             dns,
+            hosts,
             remote,
             feed,
             certificates,
@@ -124,7 +128,7 @@ impl Controlplane {
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
              [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = [\"unix:{dir}/feed.sock\"{remote}]\n{feed}\n\
-             [dns]\nlisten = \"127.0.0.1:53\"\n{dns}\n{certificates}\n"
+             [dns]\nlisten = \"127.0.0.1:53\"\n{dns}\n[hosts]\n{hosts}\n{certificates}\n"
         );
         let config = sandbox.write("controlplane.toml", &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];

@@ -1,14 +1,14 @@
 //! A recursive DNS resolver with the records of a scenario, which forwards queries for
 //! `_acme-challenge.<base domain>` to the controlplane's name server, as an NS record would delegate it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
@@ -32,6 +32,7 @@ pub struct Resolver {
 struct Zone {
     records: BTreeMap<Name, Vec<RData>>,
     asked: Vec<(Name, RecordType)>,
+    failing: BTreeSet<Name>,
 }
 
 /// The delegation of a zone to the controlplane's name server.
@@ -77,6 +78,30 @@ impl Resolver {
         Ok(())
     }
 
+    /// Sets the TXT records of `host`, and removes its other ones.
+    pub fn set_texts(&self, host: &str, texts: &[String]) -> Result<()> {
+        let records = texts.iter().map(|text| RData::TXT(TXT::new(vec![text.clone()])));
+        lock(&self.zone).records.insert(name(host)?, records.collect());
+        Ok(())
+    }
+
+    /// Removes all records of `host`.
+    pub fn remove(&self, host: &str) -> Result<()> {
+        lock(&self.zone).records.remove(&name(host)?);
+        Ok(())
+    }
+
+    /// Sets whether queries for `host` fail with SERVFAIL.
+    pub fn set_failing(&self, host: &str, fails: bool) -> Result<()> {
+        let (host, mut zone) = (name(host)?, lock(&self.zone));
+        if fails {
+            zone.failing.insert(host)
+        } else {
+            zone.failing.remove(&host)
+        };
+        Ok(())
+    }
+
     /// Returns the number of queries for `host` and `kind`.
     pub fn query_count(&self, host: &str, kind: RecordType) -> Result<usize> {
         let host = name(host)?;
@@ -112,6 +137,10 @@ async fn answer(question: &Message, zone: &Mutex<Zone>, delegation: &Delegation)
     };
     let (mut host, kind) = (query.name().to_lowercase(), query.query_type());
     lock(zone).asked.push((host.clone(), kind));
+    if lock(zone).failing.contains(&host) {
+        answer.metadata.response_code = ResponseCode::ServFail;
+        return answer;
+    }
     for _ in 0..MAX_CNAMES {
         if delegation.zone.zone_of(&host) {
             delegation.ask(&host, kind, &mut answer).await;

@@ -19,6 +19,7 @@ const MASK: u64 = 0xffff_ffff;
 /// Adds `count` terminated routes, each with one backend and its own version.
 pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
     let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
+    let base = reversed(BASE_DOMAIN);
     let mixed = format!("((i * {STEP} + {seed} * {SHIFT}) & {MASK})");
     let sql = format!(
         "PRAGMA cache_size = -500000; PRAGMA synchronous = OFF;
@@ -28,10 +29,11 @@ pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
          INSERT OR IGNORE INTO users (key_id, suspended, version, first_seen)
          SELECT printf('owner%d.pub', i), 0, at, 0 FROM n, base;
          WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})
-         INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at)
+         INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at, reversed)
          SELECT printf('%08x-0000-7000-8000-%012x', {mixed}, i), printf('owner%d.pub', i % {OWNERS}),
                 printf('service-%08x.{BASE_DOMAIN}', {mixed}), 'terminate',
-                printf('[\"[54f:%x:%x::1]:8080\"]', i / 65536, i % 65536), at + 1 + i, 0, 0
+                printf('[\"[54f:%x:%x::1]:8080\"]', i / 65536, i % 65536), at + 1 + i, 0, 0,
+                printf('{base}.service-%08x', {mixed})
          FROM n, base WHERE {count} > 0;
          UPDATE revision SET value = value + {count};
          DROP TABLE base;
@@ -43,19 +45,25 @@ pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
 
 /// Adds one terminated route without validation.
 pub fn route(database: &Path, host: &str, backend: &str) -> Result<()> {
+    let reversed = reversed(host);
     let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
     let sql = format!(
         "BEGIN;
          UPDATE revision SET value = value + 1;
          INSERT OR IGNORE INTO users (key_id, suspended, version, first_seen)
          SELECT 'owner0.pub', 0, value, 0 FROM revision;
-         INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at)
+         INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at, reversed)
          SELECT printf('00000000-0000-7000-8000-%012x', value), 'owner0.pub', '{host}', 'terminate',
-                '[\"{backend}\"]', value, 0, 0 FROM revision;
+                '[\"{backend}\"]', value, 0, 0, '{reversed}' FROM revision;
          COMMIT;"
     );
     conn.batch_execute(&sql)?;
     Ok(())
+}
+
+/// Returns a host with its labels in reverse order.
+fn reversed(host: &str) -> String {
+    host.rsplit('.').collect::<Vec<_>>().join(".")
 }
 
 /// Returns the id of the `n`th route.

@@ -17,7 +17,7 @@ use webgateway_proto::model::{
 
 pub(super) use self::kind::ErrorKind;
 use super::jsonrpc::EnvelopeError;
-use crate::domain::{DomainError, NodeError, UserError};
+use crate::domain::{DomainError, NestedHostError, NodeError, UserError};
 use crate::store::StoreError;
 
 /// The hint for temporary errors.
@@ -79,8 +79,11 @@ pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
             .field("fqdn")
             .hint("set `subdomain` for a name below it, or use a domain of your own"),
         DomainError::AcmeChallenge(field, _) => ErrorBuilder::new(ErrorKind::HostReserved).field(field),
-        DomainError::Reserved(field, _) => {
-            ErrorBuilder::new(ErrorKind::HostReserved).field(field).hint("choose another name")
+        DomainError::Reserved(field, _) => ErrorBuilder::new(ErrorKind::HostReserved)
+            .field(field)
+            .hint("choose another name, or ask the operator"),
+        DomainError::Nested(nested) => {
+            ErrorBuilder::new(ErrorKind::HostNested).field("host").hint(nested_hint(nested))
         }
         DomainError::PassthroughSubdomain => ErrorBuilder::new(ErrorKind::PassthroughNeedsFqdn).field("mode"),
         DomainError::Backends(invalid) => backends_error(invalid),
@@ -138,6 +141,22 @@ pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
     builder.build(refusal.to_string())
 }
 
+/// Returns what the owner of a host can do who is refused because of a host above or below it.
+fn nested_hint(nested: &NestedHostError) -> String {
+    let NestedHostError { host, owner, neighbour, proof } = nested;
+    let is_below = host.is_below(neighbour);
+    let allow = format!("the owner of {neighbour} can add `{owner}` to its `subdomain_owners`");
+    let proof = proof.as_ref().map(|record| {
+        format!("create the DNS record `{}. IN {} {}` and try again", record.name, record.kind, record.value)
+    });
+    match (is_below, proof) {
+        (true, Some(proof)) => format!("{allow}; or {proof}"),
+        (true, None) => format!("{allow}; or choose another name"),
+        (false, Some(proof)) => proof,
+        (false, None) => "choose another name, or ask the operator".to_owned(),
+    }
+}
+
 /// Starts the error for a refusal about users; the caller adds the message.
 fn user_error(refusal: &UserError) -> ErrorBuilder {
     let more = "delete what you do not need, or ask the operator for a higher quota";
@@ -159,6 +178,9 @@ fn user_error(refusal: &UserError) -> ErrorBuilder {
         }
         UserError::QuotaAdmin => ErrorBuilder::new(ErrorKind::QuotaAdmin).field("user"),
         UserError::Routes { .. } => ErrorBuilder::new(ErrorKind::QuotaExceeded).field("routes").hint(more),
+        UserError::Claims { .. } => ErrorBuilder::new(ErrorKind::QuotaExceeded).field("claims").hint(
+            "prove them with the DNS records that `routes.get` returns, or delete what you do not need",
+        ),
         UserError::Backends { .. } => {
             ErrorBuilder::new(ErrorKind::QuotaExceeded).field("backends").hint(more)
         }

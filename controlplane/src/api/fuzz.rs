@@ -26,8 +26,8 @@ use super::{Api, ApiParts, RequestSource};
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{
-    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, NodeDirectory, NodeExplanation, NodeStatus,
-    Quotas,
+    AckProgress, AckTarget, ClaimPolicy, Domain, GatewayListeners, HostPolicy, NodeDirectory,
+    NodeExplanation, NodeStatus, Quotas,
 };
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
@@ -85,6 +85,7 @@ impl FuzzGateway {
             nodes: Arc::new(EmptyDirectory),
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(Host::parse("gw.example")?, BTreeSet::new()),
+            claims: ClaimPolicy::trusting(),
             allowed_backends: Prefixes::default(),
             route_limits: crate::config::RouteLimits::default(),
             admin: "admin.pub".parse()?,

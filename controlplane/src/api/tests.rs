@@ -31,7 +31,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{
-    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, Invitations, NodeDirectory,
+    AckProgress, AckTarget, ClaimPolicy, Domain, GatewayListeners, HostPolicy, Invitations, NodeDirectory,
     NodeExplanation, NodeReject, NodeStatus, Quotas,
 };
 use crate::keys::KeyStore;
@@ -190,6 +190,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
         nodes: Arc::new(SingleNodeDirectory),
         listeners: GatewayListeners::default(),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
+        claims: ClaimPolicy::trusting(),
         allowed_backends: Prefixes::default(),
         route_limits: crate::config::RouteLimits::default(),
         admin: "admin.pub".parse().unwrap(),

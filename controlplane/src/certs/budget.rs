@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
-use webgateway_proto::model::{CertName, Host};
+use webgateway_proto::model::{CertName, Host, KeyId};
 
 use crate::store::budgets::{BudgetKey, record, spent_since};
 use crate::store::{StoreError, Tx, WriteTx};
@@ -29,6 +29,23 @@ const CERTIFICATES: CaLimit = CaLimit {
     window: Duration::days(7),
     description: "certificates for one set of names",
 };
+const DOMAIN: CaLimit = CaLimit {
+    kind: "domain",
+    count: 50,
+    window: Duration::days(7),
+    description: "new certificates for one registered domain",
+};
+
+// Our own limits, which keep one owner from using up those of the CA.
+const ORDERS_OF_OWNER: CaLimit =
+    CaLimit { kind: "owner", count: 75, window: Duration::hours(3), description: "new orders of one owner" };
+const DOMAIN_OF_OWNER: CaLimit = CaLimit {
+    kind: "owner_domain",
+    count: 25,
+    window: Duration::days(7),
+    description: "new certificates of one owner for one registered domain",
+};
+
 const FAILURES: CaLimit = CaLimit {
     kind: "failure",
     count: 5,
@@ -55,6 +72,15 @@ fn in_parentheses(subject: &str) -> String {
     if subject.is_empty() { String::new() } else { format!(" ({subject})") }
 }
 
+/// The subject of an order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrderSubject<'a> {
+    /// The names of the certificate.
+    pub names: &'a [CertName],
+    /// The owner of the host; `None` for the base domain.
+    pub owner: Option<&'a KeyId>,
+}
+
 /// The count of events at one CA.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
@@ -68,16 +94,21 @@ impl Budget {
         Self { directory: directory.to_owned() }
     }
 
-    /// Returns an error if an order for these names would exceed a limit. `life` is the lifetime of the certificate
-    /// that is to be replaced.
+    /// Returns an error if an order would exceed a limit. `life` is the lifetime of the certificate that is to be
+    /// replaced.
     pub(crate) fn check(
         &self,
         tx: &mut Tx<'_>,
-        names: &[CertName],
+        OrderSubject { names, owner }: OrderSubject<'_>,
         now: OffsetDateTime,
         life: Option<Duration>,
     ) -> Result<Result<(), BudgetError>, StoreError> {
         let mut checks = vec![(ORDERS, String::new()), (certificate_limit(life), names_key(names))];
+        checks.extend(owner.map(|owner| (ORDERS_OF_OWNER, owner.to_string())));
+        // The base domain's own certificate never waits for those of users.
+        if life.is_none() && owner.is_some() {
+            checks.extend(domain_limits(names, owner));
+        }
         checks.extend(
             names.iter().map(|name| (FAILURES, name.to_string().trim_start_matches("*.").to_owned())),
         );
@@ -97,19 +128,28 @@ impl Budget {
         Ok(Ok(()))
     }
 
-    /// Counts an order that is about to be placed.
-    pub(crate) fn record_order(&self, tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
-        record(tx, &self.key(ORDERS, String::new()), now)
+    /// Counts an order that is about to be placed for a host of `owner`.
+    pub(crate) fn record_order(
+        &self,
+        tx: &mut WriteTx<'_>,
+        owner: Option<&KeyId>,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        record(tx, &self.key(ORDERS, String::new()), now)?;
+        owner.map_or(Ok(()), |owner| record(tx, &self.key(ORDERS_OF_OWNER, owner.to_string()), now))
     }
 
-    /// Counts an issued certificate.
+    /// Counts an issued certificate. A renewal does not count for its registered domain.
     pub(crate) fn record_certificate(
         &self,
         tx: &mut WriteTx<'_>,
-        names: &[CertName],
+        OrderSubject { names, owner }: OrderSubject<'_>,
         now: OffsetDateTime,
+        is_renewal: bool,
     ) -> Result<(), StoreError> {
-        record(tx, &self.key(CERTIFICATES, names_key(names)), now)
+        record(tx, &self.key(CERTIFICATES, names_key(names)), now)?;
+        let limits = if is_renewal { Vec::new() } else { domain_limits(names, owner) };
+        limits.into_iter().try_for_each(|(limit, subject)| record(tx, &self.key(limit, subject), now))
     }
 
     /// Counts a failed validation.
@@ -143,6 +183,29 @@ fn available_at(limit: CaLimit, times: &[OffsetDateTime]) -> Option<OffsetDateTi
     times.get(first_counted).map(|at| *at + limit.window)
 }
 
+/// Returns the limits on new certificates for the registered domain of the first name, with the subjects that they count.
+fn domain_limits(names: &[CertName], owner: Option<&KeyId>) -> Vec<(CaLimit, String)> {
+    let Some(CertName::Exact(host) | CertName::Wildcard(host)) = names.first() else { return Vec::new() };
+    let domain = registered_domain(host.as_str());
+    let mut limits = vec![(DOMAIN, domain.to_owned())];
+    limits.extend(owner.map(|owner| (DOMAIN_OF_OWNER, format!("{owner} {domain}"))));
+    limits
+}
+
+/// The labels that many countries have below their top-level domain for registrations by the public.
+const SECOND_LEVEL: [&str; 13] =
+    ["ac", "co", "com", "edu", "gob", "gov", "go", "ltd", "mil", "ne", "net", "or", "org"];
+
+/// Returns the registered domain of a host by a simple rule instead of the list of public suffixes: the last two labels,
+/// or three if the last has two letters and the one before it is customary, as in `example.co.uk`. Names below some
+/// suffixes are counted together, which holds them back earlier than the CA would.
+fn registered_domain(host: &str) -> &str {
+    let mut labels = host.rsplit('.');
+    let (last, second) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
+    let count = if last.len() == 2 && SECOND_LEVEL.contains(&second) { 3 } else { 2 };
+    host.rmatch_indices('.').nth(count - 1).map_or(host, |(dot, _)| &host[dot + 1..])
+}
+
 fn names_key(names: &[CertName]) -> String {
     let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
     names.sort();
@@ -150,74 +213,4 @@ fn names_key(names: &[CertName]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use prometheus_client::registry::Registry;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::metrics::Metrics;
-    use crate::store::Store;
-
-    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-
-    proptest! {
-        #[test]
-        fn a_loop_never_exceeds_a_limit(pauses in proptest::collection::vec(0_i64..4000, 1..100)) {
-            let (mut now, mut spent) = (START, Vec::<OffsetDateTime>::new());
-            for pause in pauses {
-                now += Duration::seconds(pause);
-                let recent: Vec<_> = spent.iter().copied().filter(|at| *at > now - FAILURES.window).collect();
-                match available_at(FAILURES, &recent) {
-                    None => spent.push(now),
-                    Some(until) => prop_assert!(until > now && until <= now + FAILURES.window),
-                }
-            }
-            for (i, first) in spent.iter().enumerate() {
-                let within = spent[i..].iter().filter(|at| **at < *first + FAILURES.window).count();
-                prop_assert!(within <= FAILURES.count);
-            }
-        }
-    }
-
-    #[test]
-    fn short_lived_certificates_are_not_held_back_until_they_expire() {
-        let count = |life| certificate_limit(Some(life)).count;
-        assert_eq!([90, 6, 1].map(|days| count(Duration::days(days))), [5, 5, 28]);
-        assert_eq!(count(Duration::hours(1)), 672);
-        assert_eq!((certificate_limit(None).count, count(Duration::ZERO)), (5, 5));
-    }
-
-    #[tokio::test]
-    async fn an_exhausted_limit_is_reported_and_recovers() {
-        let dir = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
-        let write = store.write("test", |tx| -> Result<(), StoreError> {
-            let (budget, other) = (Budget::for_ca("https://one/dir"), Budget::for_ca("https://two/dir"));
-            let names: Vec<CertName> =
-                ["shop.example", "*.shop.example"].map(|name| name.parse().unwrap()).into();
-            for minute in 0..5 {
-                assert_eq!(budget.check(tx, &names, START + Duration::minutes(minute), None)?, Ok(()));
-                budget.record_failure(
-                    tx,
-                    &Host::parse("shop.example").unwrap(),
-                    START + Duration::minutes(minute),
-                )?;
-            }
-            let now = START + Duration::minutes(30);
-            let refused = budget.check(tx, &names, now, None)?.unwrap_err();
-            assert_eq!(refused.until, START + Duration::hours(1));
-            assert!(refused.to_string().contains("shop.example"), "{refused}");
-            assert_eq!(other.check(tx, &names, now, None)?, Ok(()), "the limits of another CA are separate");
-            assert_eq!(budget.check(tx, &names, refused.until + Duration::seconds(1), None)?, Ok(()));
-            let again = refused.until;
-            for _ in 0..5 {
-                budget.record_certificate(tx, &[names[1].clone(), names[0].clone()], again)?;
-            }
-            let refused = budget.check(tx, &names, again, None)?.unwrap_err();
-            assert_eq!(refused.until, again + Duration::days(7), "the order of the names does not matter");
-            Ok(())
-        });
-        write.await.unwrap();
-    }
-}
+mod tests;

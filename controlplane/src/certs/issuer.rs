@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use webgateway_proto::model::{CertName, CertificateId, DnsRecord};
 
 use super::acme::{AcmeErrorKind, Ca};
-use super::budget::Budget;
+use super::budget::{Budget, OrderSubject};
 use super::internal::InternalCa;
 use super::order::{OrderError, Orders};
 use super::preflight::{Preflight, PreflightChecker};
@@ -185,9 +185,13 @@ impl AcmeIssuer {
         metrics.attempt("issued");
         let (key, now, directory) = (Arc::clone(key), self.now(), ca.directory().to_owned());
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
+            let spec = CertificateSpec { id: issued.id.clone(), names: issued.names.clone() };
+            let (owner, before) = (spec.owner(tx)?, find_certificate(tx, issued.id.as_str())?);
+            let is_renewal = before.is_some_and(|before| before.issuer == directory);
             put(tx, &issued, &key)?;
             orders::delete(tx, &issued.id, &directory)?;
-            Budget::for_ca(&directory).record_certificate(tx, &issued.names, now)?;
+            let subject = OrderSubject { names: &issued.names, owner: owner.as_ref() };
+            Budget::for_ca(&directory).record_certificate(tx, subject, now, is_renewal)?;
             let renew_at = renew_at(&certificate_info(&issued), None);
             let state = IssuanceState {
                 next_attempt: Some(renew_at),

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::account::{AccountError, AcmeAccounts};
 use super::acme::{AcmeError, AcmeErrorKind, AcmeOrder, AcmeSession, Ca, OrderState};
-use super::budget::{Budget, BudgetError};
+use super::budget::{Budget, BudgetError, OrderSubject};
 use super::schedule::CertificateSpec;
 use super::solver::{ChallengeKind, PresentError, Solver};
 use crate::clock::Clock;
@@ -176,8 +176,10 @@ impl Orders {
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
             let current = find(tx, spec.id.as_str())?.filter(|current| current.issuer == directory);
             let life = current.as_ref().map(|current| current.not_after - current.not_before);
-            budget.check(tx, &spec.names, now, life)??;
-            budget.record_order(tx, now)?;
+            let owner = spec.owner(tx)?;
+            let subject = OrderSubject { names: &spec.names, owner: owner.as_ref() };
+            budget.check(tx, subject, now, life)??;
+            budget.record_order(tx, owner.as_ref(), now)?;
             Ok(if current.is_some() { leaf(tx, &spec.id)? } else { None })
         });
         write.await

@@ -1,5 +1,7 @@
 //! A check of the DNS before an order is placed, so that no order is wasted on a host that the CA cannot validate.
 
+mod evidence;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -141,13 +143,16 @@ impl PreflightChecker {
         if let Err(error) = &found.delegated {
             reason = format!("{reason}; {error}");
         }
-        let target = self.zone.target(host);
         Preflight::Missing {
-            reason: format!(
-                "{reason}; if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {target}"
-            ),
+            reason: format!("{reason}; {}", self.alternative(host)),
             records: self.required_records(host, ours).await,
         }
+    }
+
+    /// Describes the record that an owner can create whose host is to lead elsewhere.
+    fn alternative(&self, host: &Host) -> String {
+        let target = self.zone.target(host);
+        format!("if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {target}")
     }
 
     fn describe_mismatch(
@@ -184,12 +189,16 @@ impl HostRecords {
     fn usable_challenges(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
         let mut challenges = Vec::new();
         challenges.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
-        let leads_here = |addresses: &BTreeSet<IpAddr>| !addresses.is_empty() && addresses.is_subset(ours);
-        if self.addresses.as_ref().is_ok_and(leads_here) {
+        if self.addresses.as_ref().is_ok_and(|addresses| lead_here(addresses, ours)) {
             challenges.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
         }
         challenges
     }
+}
+
+/// Returns true if all addresses of a host are the gateway's; `ours` are its addresses.
+fn lead_here(addresses: &BTreeSet<IpAddr>, ours: &BTreeSet<IpAddr>) -> bool {
+    !addresses.is_empty() && addresses.is_subset(ours)
 }
 
 /// Keeps the challenges that the CAA records permit.

@@ -1,6 +1,6 @@
 //! The reconciler of certificates, which issues and renews them for the hosts of all terminated routes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +11,28 @@ use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tracing::{info, warn};
-use webgateway_proto::model::{CertificateId, Host};
+use webgateway_proto::model::{CertificateId, Host, KeyId};
 use webgateway_seal::SecretKey;
 
 use super::internal::InternalCa;
 use super::issuer::{AcmeIssuer, IssueError, Issuer};
 use super::schedule::{CertificateAction, CertificatePlan, CertificateSpec, Inventory, decide, plan};
 use crate::clock::{Clock, rfc3339};
+use crate::fair::FairQueue;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 use crate::store::certificates::{
     IssuedCertificate, list, mark_dropped, put, terminated_hosts, uncovered_hosts,
 };
-use crate::store::{Store, StoreError, WriteTx, certificate_counts, issuance, orders};
+use crate::store::{Store, StoreError, Tx, WriteTx, certificate_counts, issuance, orders};
 
 /// The interval between passes over all certificates. The passes in between look only at changed routes.
 const FULL_PASS_INTERVAL: Duration = Duration::from_secs(3600);
 /// The maximum number of certificates written in one transaction.
 const MAX_CERTIFICATES_PER_WRITE: usize = 64;
-/// The maximum number of concurrent jobs at CAs.
+/// The maximum number of concurrent jobs at CAs, in all and for the hosts of one owner.
 const MAX_RUNNING_JOBS: usize = 16;
+const MAX_RUNNING_JOBS_OF_OWNER: usize = 4;
 
 /// A reconciler that keeps a valid certificate for each terminated host and for the base domain.
 pub(crate) struct CertificateReconciler {
@@ -66,13 +68,13 @@ pub(crate) struct CertificateReconcilerParts {
     pub metrics: Metrics,
 }
 
-/// A queue of jobs at CAs over ACME, of which a few run concurrently.
-#[derive(Default)]
+/// A queue of jobs at CAs over ACME, of which a few run concurrently. Owners take turns; the gateway itself is one of
+/// them.
 struct AcmeJobs {
     /// The certificates with a waiting or running job.
     busy: BTreeSet<CertificateId>,
-    waiting: VecDeque<(CertificateId, AcmeJob)>,
-    running: FuturesUnordered<AcmeJob>,
+    waiting: FairQueue<Option<KeyId>, AcmeJob>,
+    running: FuturesUnordered<OwnedJob>,
 }
 
 /// A job that returns the certificate and the time of its next action.
@@ -94,10 +96,18 @@ pub enum PassError {
     },
 }
 
+/// A job with the owner whose turn it takes.
+type OwnedJob = BoxFuture<'static, (Option<KeyId>, (CertificateId, OffsetDateTime))>;
+
 impl AcmeJobs {
-    fn add(&mut self, id: CertificateId, job: AcmeJob) {
-        if self.busy.insert(id.clone()) {
-            self.waiting.push_back((id, job));
+    fn new() -> Self {
+        let waiting = FairQueue::new(MAX_RUNNING_JOBS_OF_OWNER);
+        Self { busy: BTreeSet::new(), waiting, running: FuturesUnordered::new() }
+    }
+
+    fn add(&mut self, owner: Option<KeyId>, id: CertificateId, job: AcmeJob) {
+        if self.busy.insert(id) {
+            self.waiting.push(owner, job);
         }
     }
 
@@ -105,12 +115,13 @@ impl AcmeJobs {
     /// jobs.
     async fn next(&mut self) -> OffsetDateTime {
         while self.running.len() < MAX_RUNNING_JOBS
-            && let Some((_, job)) = self.waiting.pop_front()
+            && let Some((owner, job)) = self.waiting.pop()
         {
-            self.running.push(job);
+            self.running.push(Box::pin(async move { (owner, job.await) }));
         }
         match self.running.next().await {
-            Some((id, due)) => {
+            Some((owner, (id, due))) => {
+                self.waiting.finish(&owner);
                 self.busy.remove(&id);
                 due
             }
@@ -124,7 +135,7 @@ impl CertificateReconciler {
     #[must_use]
     pub(crate) fn new(parts: CertificateReconcilerParts) -> Self {
         let CertificateReconcilerParts { store, key, issuer, base, clock, metrics } = parts;
-        let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, AcmeJobs::default());
+        let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, AcmeJobs::new());
         Self { store, key, issuer, base, clock, metrics, seen, full_at, counts_changed: false, jobs }
     }
 
@@ -202,10 +213,10 @@ impl CertificateReconciler {
         match self.issuer.clone() {
             Issuer::Internal(ca) => self.issue_internal(&ca, &specs, now).await,
             Issuer::Acme(acme) => {
-                for spec in specs {
+                for (owner, spec) in with_owners(&self.store, specs).await? {
                     let (id, acme): (_, AcmeIssuer) = (spec.id.clone(), acme.clone());
                     let job = async move { (spec.id.clone(), acme.attempt(spec).await) };
-                    self.jobs.add(id, Box::pin(job));
+                    self.jobs.add(owner, id, Box::pin(job));
                 }
                 Ok(())
             }
@@ -218,7 +229,7 @@ impl CertificateReconciler {
             let acme = acme.clone();
             let key = id.clone();
             let job = async move { (id.clone(), acme.update_renewal_window(id).await) };
-            self.jobs.add(key, Box::pin(job));
+            self.jobs.add(None, key, Box::pin(job));
         }
     }
 
@@ -299,6 +310,21 @@ impl Reconciler for CertificateReconciler {
         self.full_at = self.full_at.min(due);
         self.counts_changed = true;
     }
+}
+
+/// Returns the specs with the owners of their hosts; the base domain has none.
+async fn with_owners(
+    store: &Store,
+    specs: Vec<CertificateSpec>,
+) -> Result<Vec<(Option<KeyId>, CertificateSpec)>, StoreError> {
+    if specs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = move |tx: &mut Tx<'_>| {
+        let owned = |spec: CertificateSpec| Ok((spec.owner(tx)?, spec));
+        specs.into_iter().map(owned).collect()
+    };
+    store.read("certificate owners", read).await
 }
 
 #[cfg(test)]

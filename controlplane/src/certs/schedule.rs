@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use time::{Duration, OffsetDateTime};
-use webgateway_proto::model::{CertName, CertificateId, Host};
+use webgateway_proto::model::{CertName, CertificateId, Host, KeyId};
 
 use crate::store::certificates::CertificateInfo;
 use crate::store::issuance::IssuanceState;
+use crate::store::routes::find_by_host;
+use crate::store::{StoreError, Tx};
 
 /// The lifetime below which a certificate is renewed with one half of it left. Others are renewed with one third left.
 const SHORT_LIFETIME: Duration = Duration::days(10);
@@ -78,6 +80,14 @@ impl CertificateSpec {
     pub(crate) fn host(host: &Host, base: &Host) -> Option<Self> {
         let own = host != base && !host.is_child_of(base);
         own.then(|| Self { id: CertificateId::from(host), names: vec![CertName::Exact(host.clone())] })
+    }
+}
+
+impl CertificateSpec {
+    /// Returns the owner of the certificate's host; `None` for the base domain.
+    pub(crate) fn owner(&self, tx: &mut Tx<'_>) -> Result<Option<KeyId>, StoreError> {
+        let Some(CertName::Exact(host)) = self.names.first() else { return Ok(None) };
+        Ok(find_by_host(tx, host)?.map(|route| route.owner))
     }
 }
 

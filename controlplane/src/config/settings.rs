@@ -11,6 +11,7 @@ use webgateway_proto::model::{Host, KeyId, Prefixes};
 
 use super::acme::AcmeSettings;
 use super::feed::Feed;
+use super::hosts::{self, HostSettings};
 use super::route_limits::RouteLimitSettings;
 
 pub(super) const KEYS: &[Key] = &[
@@ -34,8 +35,12 @@ pub(super) const KEYS: &[Key] = &[
     Key::list("allowed_backends", "The prefixes that every backend's address must be in [default: 400::/7]"),
     Key::list(
         "reserved_subdomains",
-        "Labels below the base domain that no route may have, such as www or mail [default: none]",
+        "More labels below the base domain that only the admin may use, in addition to hosts.reserved [default: none]",
     ),
+    hosts::PROOF,
+    hosts::RESERVED,
+    hosts::CLAIM_TTL,
+    hosts::MAX_CLAIMS,
     Key::file(
         "secret_key_file",
         "The file of the key that seals private keys in the database. It is created at the first start [default: secret.key beside the database]",
@@ -173,6 +178,7 @@ pub struct Settings {
     pub(super) pub_key_store: PubKeyStore,
     pub(super) rpc: Rpc,
     pub(super) feed: Feed,
+    pub(super) hosts: HostSettings,
     pub(super) quotas: Quotas,
     pub(super) route_limits: RouteLimitSettings,
     pub(super) dns: Dns,
@@ -266,6 +272,7 @@ impl Default for Settings {
             pub_key_store: PubKeyStore::default(),
             rpc: Rpc::default(),
             feed: Feed::default(),
+            hosts: HostSettings::default(),
             quotas: Quotas::default(),
             route_limits: RouteLimitSettings::default(),
             dns: Dns::default(),

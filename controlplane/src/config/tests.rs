@@ -110,7 +110,7 @@ fn every_key_can_be_set() {
         config.live.preflight.resolvers,
         ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap())
     );
-    assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
+    assert!(["api", "www"].iter().all(|label| config.hosts.reserved.contains(*label)));
     assert_eq!(config.secret_key_file.to_str(), Some("x/secret.key"));
     let tcp = FeedAddress::Tcp("[::]:7443".parse().unwrap());
     assert_eq!(config.feed.listen, [FeedAddress::Unix("feed.sock".into()), tcp]);
@@ -162,6 +162,9 @@ fn invalid_values_are_refused_with_the_name_of_the_key() {
         (&["--certificates-module=acme", "--acme-fallback=ftp://x"], "`acme.fallback`"),
         (&["--pub-key-store-ttl=1h"], "`pub_key_store.ttl`"),
         (&["--reserved-subdomains=a.b"], "`reserved_subdomains`"),
+        (&["--hosts-reserved=a.b"], "`hosts.reserved`"),
+        (&["--hosts-claim-ttl=0s"], "`hosts.claim_ttl`"),
+        (&["--hosts-claim-ttl=400days"], "`hosts.claim_ttl`"),
         (&["--allowed-backends="], "`allowed_backends`"),
         (&["--load-delay=1h"], "`load_delay`"),
         (&["--services-storage-db-path="], "`services_storage.db_path`"),
@@ -254,7 +257,7 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "log_level" => (&[], &["--log-level=debug"]),
         "load_delay" => (&[], &["--load-delay=1s"]),
         "allowed_backends" => (&[], &["--allowed-backends=500::/16"]),
-        "reserved_subdomains" => (&[], &["--reserved-subdomains=www"]),
+        "reserved_subdomains" => (&[], &["--reserved-subdomains=shop"]),
         "secret_key_file" => (&[], &["--secret-key-file=key"]),
         "admin_listen" => (&[], &["--admin-listen=127.0.0.1:1"]),
         "local_acme" => (&[], &["--local-acme=https://ca.example/dir"]),
@@ -291,6 +294,16 @@ fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &["--acme-eab-kid=a", "--acme-eab-hmac-key=AAAA"],
         ),
         "acme.fallback" => (&[], &["--acme-fallback=https://two.example/dir"]),
+        other => changed_host_key(other),
+    }
+}
+
+fn changed_host_key(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match key {
+        "hosts.proof" => (&[], &["--hosts-proof=none"]),
+        "hosts.reserved" => (&[], &["--hosts-reserved=shop"]),
+        "hosts.claim_ttl" => (&[], &["--hosts-claim-ttl=1h"]),
+        "hosts.max_claims" => (&[], &["--hosts-max-claims=1"]),
         other => panic!("`{other}` has no sample"),
     }
 }

@@ -131,6 +131,16 @@ impl Resolver {
         Ok(found.into_iter().filter_map(caa).collect())
     }
 
+    /// Returns the texts of the TXT records at a name, the strings of each record joined (RFC 7208 §3.3 does the same).
+    pub(crate) async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError> {
+        let found = self.lookup(name, RecordType::TXT, "TXT").await?;
+        let text = |data| match data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        Ok(found.into_iter().filter_map(text).collect())
+    }
+
     /// Returns true if a name is the apex of a zone, which cannot have a CNAME record (RFC 1034 §3.6.2).
     pub(crate) async fn is_apex(&self, name: &str) -> Result<bool, ResolveError> {
         let found = self.lookup(name, RecordType::SOA, "SOA").await?;

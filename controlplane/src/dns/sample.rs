@@ -8,7 +8,7 @@ use hickory_server::net::runtime::TokioRuntimeProvider;
 use hickory_server::proto::op::Message;
 pub(crate) use hickory_server::proto::op::ResponseCode;
 pub(crate) use hickory_server::proto::rr::RecordType;
-use hickory_server::proto::rr::rdata::{CAA, CNAME, SOA};
+use hickory_server::proto::rr::rdata::{CAA, CNAME, SOA, TXT};
 use hickory_server::proto::rr::{LowerName, Name, RData, Record};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
@@ -96,6 +96,7 @@ fn data(kind: &str, value: &str) -> RData {
     match kind {
         "A" | "AAAA" => RData::from(value.parse::<std::net::IpAddr>().unwrap()),
         "CNAME" => RData::CNAME(CNAME(name(value))),
+        "TXT" => RData::TXT(TXT::new(vec![value.to_owned()])),
         "CAA" => RData::CAA(CAA::new_issue(false, Name::from_ascii(value).ok(), Vec::new())),
         _ => panic!("{kind}"),
     }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use webgateway_proto::audit::AuditRecord;
+use webgateway_proto::audit::{AuditRecord, GATEWAY};
 use webgateway_proto::httpsig::Evidence;
 
 use super::caller::Caller;
 use super::error::DomainError;
 use super::rules::Domain;
-use crate::store::Tx;
 use crate::store::audit::{self, AuditFilter};
+use crate::store::{StoreError, Tx};
 
 /// The maximum number of records in one response.
 pub(crate) const MAX_RECORDS: u32 = 500;
@@ -33,18 +33,32 @@ pub(crate) struct AuditQuery {
 }
 
 impl Domain {
-    /// Lists the newest records that match `query`. A caller other than the admin sees only records of their own calls.
+    /// Lists the newest records that match `query`. A caller other than the admin sees only records of their own calls,
+    /// and of what the gateway decided about their claims.
     pub(crate) async fn audit(
         &self,
         caller: &Caller,
         query: AuditQuery,
     ) -> Result<Vec<AuditRecord>, DomainError> {
         let limit = limit(query.limit.unwrap_or(DEFAULT_RECORDS))?;
-        let filter = match caller.as_user() {
-            Some(own) => AuditFilter { caller: Some(own.to_string()), target: query.target },
-            None => AuditFilter { caller: query.caller, target: query.target },
+        let AuditQuery { before, caller: by, target, .. } = query;
+        let filters = match caller.as_user().cloned() {
+            Some(own) => {
+                let calls =
+                    AuditFilter { caller: Some(own.to_string()), target: target.clone(), owner: None };
+                vec![calls, AuditFilter { caller: Some(GATEWAY.to_owned()), target, owner: Some(own) }]
+            }
+            None => vec![AuditFilter { caller: by, target, owner: None }],
         };
-        let read = move |tx: &mut Tx<'_>| audit::newest(tx, &filter, query.before, limit);
+        let read = move |tx: &mut Tx<'_>| -> Result<_, StoreError> {
+            let mut records = Vec::new();
+            for filter in &filters {
+                records.extend(audit::newest(tx, filter, before, limit)?);
+            }
+            records.sort_by_key(|record| std::cmp::Reverse(record.id));
+            records.truncate(limit as usize);
+            Ok(records)
+        };
         Ok(self.store.read("audit.list", read).await?)
     }
 

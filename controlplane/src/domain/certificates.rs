@@ -146,7 +146,7 @@ fn page_of_ids(
         ids.push(base.clone());
         ids.sort_unstable();
     }
-    let Page { entries, next } = page.paginate(ids, Host::as_str);
+    let Page { entries, next } = page.paginate(ids, Host::to_string);
     Ok(Page { entries, next: next.or_else(|| seen.map(|seen| PageRange::cursor(seen.as_str()))) })
 }
 

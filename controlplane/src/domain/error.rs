@@ -3,7 +3,7 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
-    Backend, Host, InvalidBackendError, InvalidBackendsError, InvalidHostError, InvalidKeyIdError,
+    Backend, DnsRecord, Host, InvalidBackendError, InvalidBackendsError, InvalidHostError, InvalidKeyIdError,
     InvalidNodeNameError, InvalidReasonError, InvalidRemoteAddressError, InvalidRouteIdError, KeyId,
     NodeName, RouteId, Suspension, UnsuitableOptionError,
 };
@@ -33,9 +33,12 @@ pub(crate) enum DomainError {
     /// The host is at or under `_acme-challenge`.
     #[error("`{1}` is under _acme-challenge, which is for certificates alone")]
     AcmeChallenge(&'static str, String),
-    /// The operator reserved the host's label.
-    #[error("`{1}` is reserved by the operator")]
+    /// Only the admin may have a host with this label.
+    #[error("`{1}` has a label that is reserved for the operator")]
     Reserved(&'static str, Host),
+    /// Another owner holds a host above or below the host.
+    #[error(transparent)]
+    Nested(Box<NestedHostError>),
     /// A subdomain cannot be passed through.
     #[error("a subdomain is always terminated: passthrough needs a host of your own, given as `fqdn`")]
     PassthroughSubdomain,
@@ -126,6 +129,28 @@ pub(crate) enum DomainError {
     Store(#[from] StoreError),
 }
 
+/// Another owner holds a host above or below a host. The message names it only if it is above: the names below a host
+/// may be private.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{host}` is {}", relation(host, neighbour))]
+pub(crate) struct NestedHostError {
+    /// The host.
+    pub host: Host,
+    /// The owner who asked for the host.
+    pub owner: KeyId,
+    /// The host of the other owner.
+    pub neighbour: Host,
+    /// The DNS record that would prove the host; `None` below the base domain, where users cannot create one.
+    pub proof: Option<DnsRecord>,
+}
+
+fn relation(host: &Host, neighbour: &Host) -> String {
+    match host.is_below(neighbour) {
+        true => format!("below `{neighbour}`, which belongs to another owner"),
+        false => "above a host that belongs to another owner".to_owned(),
+    }
+}
+
 /// A rule about users was violated.
 #[derive(Debug, Error)]
 pub(crate) enum UserError {
@@ -172,6 +197,14 @@ pub(crate) enum UserError {
         most: u32,
         /// The number that would be added.
         more: u64,
+    },
+    /// The change would exceed the maximum number of unproven hosts.
+    #[error("you have {have} of {most} hosts that are not proven to be yours")]
+    Claims {
+        /// The number that the owner has.
+        have: u64,
+        /// The maximum.
+        most: u32,
     },
     /// The caller's mutations in this minute are used up.
     #[error("you have made {most} of {most} changes in this minute")]

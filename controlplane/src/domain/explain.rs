@@ -10,7 +10,7 @@ use super::directory::NodeExplanation;
 use super::error::DomainError;
 use super::route_status::{RouteState, RouteStatus, status_of};
 use super::rules::Domain;
-use crate::store::routes;
+use crate::store::{StoreError, Tx, routes, tenure};
 
 /// The time within which a node must respond. A node probes its backends for 2 s.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(4);
@@ -48,7 +48,7 @@ impl Domain {
     /// Reports how the connected nodes serve a host. A host whose route the caller cannot see is reported as having no
     /// route.
     pub(crate) async fn explain(&self, caller: &Caller, host: &Host) -> Result<HostReport, DomainError> {
-        let route = self.route_of(caller, host).await?;
+        let route = self.checked_route_of(caller, host).await?;
         // Explanations would reveal the routes and backends of other owners.
         let explanations = match route.is_some() || caller.as_user().is_none() {
             true => self.nodes.explain(host, EXPLAIN_TIMEOUT).await,
@@ -68,15 +68,40 @@ impl Domain {
         Ok(HostReport { route, problem, nodes })
     }
 
-    /// Returns the route of a host, if the caller can see it.
+    /// Returns the route of a host, if the caller can see it. If the route only claims the host, the DNS is asked first.
+    async fn checked_route_of(
+        &self,
+        caller: &Caller,
+        host: &Host,
+    ) -> Result<Option<RouteStatus>, DomainError> {
+        let route = self.route_of(caller, host).await?;
+        let is_claim = |state| matches!(state, RouteState::Unproven | RouteState::Displaced);
+        if !route.as_ref().is_some_and(|status| is_claim(status.state)) {
+            return Ok(route);
+        }
+        self.check_host_again(host).await?;
+        self.route_of(caller, host).await
+    }
+
     async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<RouteStatus>, DomainError> {
         let (caller, host, gateway) = (caller.clone(), host.clone(), self.gateway());
         self.store
             .read("routes.explain", move |tx| {
-                let found = routes::find_by_host(tx, &host)?.filter(|route| caller.can_see(&route.owner));
+                let found = match caller.as_user() {
+                    Some(user) => tenure::find_own(tx, &host, user)?,
+                    None => visible_to_admin(tx, &host)?,
+                };
                 Ok(found.map(|route| status_of(tx, route, &gateway)).transpose()?)
             })
             .await
+    }
+}
+
+/// Returns the route that holds a host, or else the oldest one that claims it.
+fn visible_to_admin(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
+    match routes::find_by_host(tx, host)? {
+        Some(holder) => Ok(Some(holder)),
+        None => Ok(tenure::of_host(tx, host)?.into_iter().next().map(|(route, _)| route)),
     }
 }
 
@@ -95,6 +120,10 @@ fn problem_of_route(host: &Host, status: Option<&RouteStatus>, nodes: usize) -> 
     match status.state {
         RouteState::Suspended => {
             Some(problem("its owner is suspended: the route is not served", "ask the operator"))
+        }
+        RouteState::Unproven | RouteState::Displaced => {
+            let reason = status.problem.as_ref().map_or("", |problem| &problem.reason);
+            Some(problem(reason, "create the DNS records"))
         }
         RouteState::WaitingForCertificate => {
             let reason = status.problem.as_ref().map_or("", |problem| &problem.reason);

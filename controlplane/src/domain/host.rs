@@ -25,7 +25,7 @@ pub(crate) enum AdmittedHost {
 }
 
 impl HostPolicy {
-    /// Creates a policy for a gateway at `base` on which no route may use the labels `reserved` (lower case).
+    /// Creates a policy for a gateway at `base` on which only the admin may use the labels `reserved` (lower case).
     #[must_use]
     pub(crate) fn new(base: Host, reserved: BTreeSet<String>) -> Self {
         Self { base, reserved }
@@ -55,7 +55,7 @@ impl HostPolicy {
     fn fqdn(&self, text: &str) -> Result<Host, DomainError> {
         refuse_challenge("fqdn", text)?;
         let host = Host::parse(text).map_err(|error| DomainError::InvalidHost("fqdn", error))?;
-        self.check("fqdn", host)
+        self.check(host)
     }
 
     fn subdomain(&self, label: &str) -> Result<Host, DomainError> {
@@ -71,23 +71,30 @@ impl HostPolicy {
         if !host.is_child_of(&self.base) {
             return Err(DomainError::NotALabel(label.to_owned()));
         }
-        self.check("subdomain", host)
+        self.check(host)
     }
 
-    fn check(&self, field: &'static str, host: Host) -> Result<Host, DomainError> {
-        if host == self.base {
-            return Err(DomainError::BaseDomain(host));
-        }
-        if !host.is_below(&self.base) {
-            return Ok(host);
-        }
-        let depth = self.base.as_str().split('.').count();
-        let label = host.as_str().rsplit('.').nth(depth).unwrap_or_default();
-        if self.reserved.contains(label) { Err(DomainError::Reserved(field, host)) } else { Ok(host) }
+    fn check(&self, host: Host) -> Result<Host, DomainError> {
+        if host == self.base { Err(DomainError::BaseDomain(host)) } else { Ok(host) }
+    }
+
+    /// Returns true if only the admin may have this host: one of the labels below the base domain is reserved.
+    #[must_use]
+    pub(super) fn is_reserved(&self, host: &Host) -> bool {
+        let below = host.as_str().strip_suffix(self.base.as_str()).filter(|_| host.is_below(&self.base));
+        below.is_some_and(|below| below.split('.').any(|label| self.reserved.contains(label)))
     }
 }
 
 impl AdmittedHost {
+    /// Returns the name of the parameter that named the host.
+    pub(super) const fn field(&self) -> &'static str {
+        match self {
+            Self::Fqdn(_) => "fqdn",
+            Self::Subdomain(_) => "subdomain",
+        }
+    }
+
     /// Returns the host. Returns an error if it cannot be served in this mode: a subdomain is always terminated.
     pub(crate) fn for_mode(self, mode: Mode) -> Result<Host, DomainError> {
         match (self, mode) {
@@ -136,10 +143,17 @@ mod tests {
     #[test]
     fn reserved_names_are_refused() {
         assert!(matches!(fqdn("GW.example."), Err(DomainError::BaseDomain(_))));
-        for host in ["www.gw.example", "WWW.gw.example", "x.www.gw.example"] {
-            assert!(matches!(fqdn(host), Err(DomainError::Reserved("fqdn", _))), "{host}");
+        for host in
+            ["www.gw.example", "WWW.gw.example", "x.www.gw.example", "www.x.gw.example", "ｗｗｗ.gw.example"]
+        {
+            assert!(policy().is_reserved(&fqdn(host).unwrap()), "{host}");
         }
-        assert!(matches!(subdomain("www"), Err(DomainError::Reserved("subdomain", _))));
+        assert!(policy().is_reserved(&subdomain("www").unwrap()));
+        for host in
+            ["www.example.org", "www.gw.example.org", "wwww.gw.example", "xgw.example", "www.xgw.example"]
+        {
+            assert!(!policy().is_reserved(&fqdn(host).unwrap()), "{host}");
+        }
         for host in ["_acme-challenge.gw.example", "x._ACME-challenge.org", "_acme-challenge"] {
             assert!(matches!(fqdn(host), Err(DomainError::AcmeChallenge(..))), "{host}");
         }
@@ -173,11 +187,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_admitted_host_is_not_reserved(text in "\\PC{0,30}", tail in "(|\\.gw\\.example|\\.www\\.gw\\.example)") {
+        fn an_admitted_host_is_reserved_if_it_has_a_reserved_label(text in "\\PC{0,30}", tail in "(|\\.gw\\.example|\\.www\\.gw\\.example)") {
             for host in [fqdn(&format!("{text}{tail}")), subdomain(&text)].into_iter().flatten() {
-                prop_assert!(host.as_str() != "gw.example" && !host.as_str().ends_with("www.gw.example")
-                    || host.as_str().strip_suffix("www.gw.example").is_some_and(|rest| !rest.is_empty() && !rest.ends_with('.')));
-                prop_assert!(!host.as_str().contains("_acme-challenge"));
+                let below = host.as_str().strip_suffix(".gw.example");
+                let expected = below.is_some_and(|below| below.split('.').any(|label| label == "www"));
+                prop_assert_eq!(policy().is_reserved(&host), expected, "{}", host);
+                prop_assert!(host.as_str() != "gw.example" && !host.as_str().contains("_acme-challenge"));
             }
         }
     }

@@ -40,7 +40,7 @@ impl Domain {
         self.store
             .read("routes.list", move |tx| {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
-                let Page { entries, next } = page.paginate(found, |route| route.host.as_str());
+                let Page { entries, next } = page.paginate(found, routes::page_key);
                 let entries = statuses_of(tx, entries, &gateway)?;
                 Ok((tx.revision()?, Page { entries, next }))
             })

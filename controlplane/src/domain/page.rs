@@ -49,11 +49,11 @@ impl PageRange {
     }
 
     /// Makes the page from up to `limit + 1` entries; one more than `limit` means that there is a next page.
-    pub(super) fn paginate<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> &str) -> Page<T> {
+    pub(super) fn paginate<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> String) -> Page<T> {
         let limit = self.limit as usize;
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|last| Self::cursor(key(last)));
+        let next = found.last().filter(|_| more).map(|last| Self::cursor(&key(last)));
         Page { entries: found, next }
     }
 

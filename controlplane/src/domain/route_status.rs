@@ -6,7 +6,8 @@ use webgateway_proto::model::{DnsRecord, Host, KeyId, Mode, Route, Suspension};
 
 use super::certificates::awaited_issuance;
 use super::listeners::GatewayListeners;
-use crate::store::{StoreError, Tx, coverage, users};
+use crate::clock::rfc3339;
+use crate::store::{StoreError, Tx, claims, coverage, users};
 
 /// A route and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub(crate) enum RouteState {
     WaitingForCertificate,
     /// The route's owner is suspended.
     Suspended,
+    /// The route claims its host, and no proof was found yet.
+    Unproven,
+    /// The route held its host until another owner proved theirs.
+    Displaced,
 }
 
 /// The reason why a route is not served, and what its owner can do about it.
@@ -83,6 +88,12 @@ fn status_with(
         let reason = Some(format!("suspended{terms}")).filter(|_| !terms.is_empty());
         let problem = reason.map(|reason| RouteProblem { reason, records: Vec::new() });
         return Ok(RouteStatus { route, state: RouteState::Suspended, problem });
+    }
+    if let Some(claim) = claims::find(tx, route.id)? {
+        let state = if claim.displaced { RouteState::Displaced } else { RouteState::Unproven };
+        let reason = format!("{}; the claim expires on {}", claim.reason, rfc3339(claim.expires_at));
+        let problem = Some(RouteProblem { reason, records: claim.records });
+        return Ok(RouteStatus { route, state, problem });
     }
     if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
         let problem = loop_problem(&route, gateway);

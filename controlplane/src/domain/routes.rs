@@ -11,12 +11,13 @@ use webgateway_proto::model::{
 
 use super::caller::Caller;
 use super::error::DomainError;
-use super::host::AdmittedHost;
+use super::host::{AdmittedHost, HostPolicy};
+use super::ownership::{self, ClaimPolicy, HostRequest, Tenure};
 use super::quotas::{Quotas, UsageIncrease};
 use super::route_status::{Gateway, RouteStatus, status_of};
 use super::rules::Domain;
 use crate::store::audit::{self, AuditEntry};
-use crate::store::{StoreError, Tx, WriteTx, routes, users};
+use crate::store::{StoreError, Tx, WriteTx, claims, routes, users};
 
 /// A command that creates a route. Exactly one of `fqdn` and `subdomain` names its host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,13 +69,17 @@ pub(crate) struct DeleteRoute {
 }
 
 /// A validated route that is to be created.
+#[derive(Clone)]
 struct NewRoute {
     id: Option<RouteId>,
     host: Host,
+    /// The parameter that named the host.
+    field: &'static str,
     destination: Destination,
 }
 
 /// An update with validated host and backends.
+#[derive(Clone)]
 struct RouteUpdate {
     host: Option<AdmittedHost>,
     backends: Option<Backends>,
@@ -82,15 +87,27 @@ struct RouteUpdate {
 }
 
 /// The inputs of a change besides the command: the time, the gateway and the quotas.
+#[derive(Clone)]
 struct RouteContext {
     now: OffsetDateTime,
     gateway: Gateway,
     quotas: Quotas,
+    hosts: HostPolicy,
+    claims: ClaimPolicy,
+    /// True if a TXT record names the route's owner.
+    is_proven: bool,
 }
 
 impl Domain {
     fn route_context(&self) -> RouteContext {
-        RouteContext { now: self.clock.now(), gateway: self.gateway(), quotas: self.quotas.clone() }
+        RouteContext {
+            now: self.clock.now(),
+            gateway: self.gateway(),
+            quotas: self.quotas.clone(),
+            hosts: self.hosts.clone(),
+            claims: self.claims.clone(),
+            is_proven: false,
+        }
     }
 
     /// Returns the properties of the gateway on which a route's status depends.
@@ -119,7 +136,8 @@ impl Domain {
         }
     }
 
-    /// Runs `work` in a write transaction, which is rolled back for a dry run.
+    /// Runs `work` in a write transaction, which is rolled back for a dry run. If another owner has a host above or below
+    /// the route's, it runs once more, provided that a TXT record proves the route's host.
     async fn write_or_dry_run<F>(
         &self,
         method: &'static str,
@@ -127,9 +145,26 @@ impl Domain {
         work: F,
     ) -> Result<RouteStatus, DomainError>
     where
-        F: FnOnce(&mut WriteTx<'_>) -> Result<RouteStatus, DomainError> + Send + 'static,
+        F: Fn(&mut WriteTx<'_>, &RouteContext) -> Result<RouteStatus, DomainError> + Clone + Send + 'static,
     {
-        if dry_run { self.store.dry_run(method, work).await } else { self.store.write(method, work).await }
+        let context = self.route_context();
+        let run = |context: RouteContext| {
+            let work = work.clone();
+            let run = move |tx: &mut WriteTx<'_>| work(tx, &context);
+            async move {
+                if dry_run {
+                    self.store.dry_run(method, run).await
+                } else {
+                    self.store.write(method, run).await
+                }
+            }
+        };
+        match run(context.clone()).await {
+            Err(DomainError::Nested(nested)) if self.is_proven(&nested).await => {
+                run(RouteContext { is_proven: true, ..context }).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Creates a route. With an id that the caller generated, a repeated call returns the same route.
@@ -140,13 +175,14 @@ impl Domain {
     ) -> Result<RouteStatus, DomainError> {
         let CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run } = command;
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
-        let host = host.ok_or(DomainError::NoHost)?.for_mode(mode)?;
+        let host = host.ok_or(DomainError::NoHost)?;
+        let (field, host) = (host.field(), host.for_mode(mode)?);
         let backends = self.admit_backends(&backends)?;
         self.admit_options(&options)?;
         self.route_limits.check(&options)?;
         let destination = Destination::new(mode, backends, options)?;
-        let (by, context, new) = (caller.clone(), self.route_context(), NewRoute { id, host, destination });
-        let write = move |tx: &mut WriteTx<'_>| create(tx, &by, new, &context);
+        let (by, new) = (caller.clone(), NewRoute { id, host, field, destination });
+        let write = move |tx: &mut WriteTx<'_>, context: &RouteContext| create(tx, &by, new.clone(), context);
         self.write_or_dry_run(action::ROUTES_CREATE, dry_run, write).await
     }
 
@@ -173,8 +209,9 @@ impl Domain {
         let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
         self.admit_options(&RouteOptions::default().patched(command.options.clone()))?;
         let change = RouteUpdate { host, backends: backends.transpose()?, command };
-        let (by, context, dry_run) = (caller.clone(), self.route_context(), change.command.dry_run);
-        let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &context);
+        let (by, dry_run) = (caller.clone(), change.command.dry_run);
+        let write =
+            move |tx: &mut WriteTx<'_>, context: &RouteContext| update(tx, &by, change.clone(), context);
         self.write_or_dry_run(action::ROUTES_UPDATE, dry_run, write).await
     }
 
@@ -194,6 +231,7 @@ impl Domain {
                 let mut last = status_of(tx, route, &gateway)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version, now)?;
+                claims::check_soon(tx, &last.route.host, now)?;
                 let action = AuditAction { at: now, method: action::ROUTES_DELETE };
                 record(tx, &by, action, Some(&last.route), None)?;
                 log_on_commit(tx, "route deleted", &by, &last.route);
@@ -210,12 +248,27 @@ fn log_on_commit(tx: &mut WriteTx<'_>, message: &'static str, caller: &Caller, r
     tx.on_commit(move || info!(route = %id, %host, %owner, %by, "{message}"));
 }
 
+impl RouteContext {
+    /// Decides whether a route of `owner` may get a host, which the named parameter gave.
+    fn admit(
+        &self,
+        tx: &mut Tx<'_>,
+        caller: &Caller,
+        owner: &KeyId,
+        (host, field): (&Host, &'static str),
+    ) -> Result<Tenure, DomainError> {
+        let request = HostRequest { caller, owner, host, field, is_proven: self.is_proven };
+        ownership::admit(tx, &self.hosts, &self.claims, request)
+    }
+}
+
 fn create(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
     new: NewRoute,
-    RouteContext { now, gateway, quotas }: &RouteContext,
+    context: &RouteContext,
 ) -> Result<RouteStatus, DomainError> {
+    let RouteContext { now, gateway, quotas, .. } = context;
     caller.require_active(tx)?;
     if let Some(id) = new.id
         && let Some(route) = routes::find(tx, id)?
@@ -224,7 +277,7 @@ fn create(
             route.owner == *caller.key_id() && route.host == new.host && route.destination == new.destination;
         return if same { Ok(status_of(tx, route, gateway)?) } else { Err(DomainError::IdTaken(id)) };
     }
-    refuse_taken(tx, caller, &new.host)?;
+    let tenure = context.admit(tx, caller, caller.key_id(), (&new.host, new.field))?;
     let backends = new.destination.all_backends().count() as u64;
     quotas.admit(tx, caller, &UsageIncrease { routes: 1, backends })?;
     let route = Route {
@@ -237,7 +290,10 @@ fn create(
         updated_at: *now,
     };
     users::ensure(tx, &route.owner, *now)?;
-    routes::insert(tx, &route)?;
+    routes::insert(tx, &route, tenure == Tenure::Held)?;
+    if tenure == Tenure::Claimed {
+        claims::put(tx, &context.claims.new_claim(&route, &gateway.base, *now))?;
+    }
     record(tx, caller, AuditAction { at: *now, method: action::ROUTES_CREATE }, None, Some(&route))?;
     log_on_commit(tx, "route created", caller, &route);
     Ok(status_of(tx, route, gateway)?)
@@ -247,24 +303,34 @@ fn update(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
     change: RouteUpdate,
-    RouteContext { now, gateway, quotas }: &RouteContext,
+    context: &RouteContext,
 ) -> Result<RouteStatus, DomainError> {
+    let RouteContext { now, gateway, quotas, .. } = context;
     caller.require_active(tx)?;
+    let field = change.host.as_ref().map_or("fqdn", AdmittedHost::field);
     let before =
         require_version(find_visible(tx, caller, change.command.id)?, change.command.expected_version)?;
     let mut route = apply_update(&before, change, &gateway.base)?;
     if route == before {
         return Ok(status_of(tx, before, gateway)?);
     }
-    if route.host != before.host {
-        refuse_taken(tx, caller, &route.host)?;
-    }
+    let tenure = match route.host == before.host {
+        true => None,
+        false => Some(context.admit(tx, caller, &route.owner, (&route.host, field))?),
+    };
     let count = |route: &Route| route.destination.all_backends().count() as u64;
     let backends = count(&route).saturating_sub(count(&before));
     quotas.admit(tx, caller, &UsageIncrease { routes: 0, backends })?;
     route.version = tx.revise()?;
     route.updated_at = *now;
-    routes::update(tx, &route)?;
+    routes::update(tx, &route, tenure.map(|tenure| tenure == Tenure::Held))?;
+    if let Some(tenure) = tenure {
+        claims::delete(tx, route.id)?;
+        if tenure == Tenure::Claimed {
+            claims::put(tx, &context.claims.new_claim(&route, &gateway.base, *now))?;
+        }
+        claims::check_soon(tx, &before.host, *now)?;
+    }
     record(tx, caller, AuditAction { at: *now, method: action::ROUTES_UPDATE }, Some(&before), Some(&route))?;
     log_on_commit(tx, "route updated", caller, &route);
     Ok(status_of(tx, route, gateway)?)
@@ -304,16 +370,6 @@ fn require_version(route: Route, version: Option<u64>) -> Result<Route, DomainEr
     match version.filter(|expected| *expected != route.version) {
         Some(expected) => Err(DomainError::Stale { expected, actual: route.version }),
         None => Ok(route),
-    }
-}
-
-fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), DomainError> {
-    match routes::find_by_host(tx, host)? {
-        Some(other) => {
-            let own = caller.can_see(&other.owner).then_some(other.id);
-            Err(DomainError::HostTaken { host: host.clone(), own })
-        }
-        None => Ok(()),
     }
 }
 

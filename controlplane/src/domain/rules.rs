@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::directory::NodeDirectory;
 use super::host::HostPolicy;
 use super::listeners::GatewayListeners;
+use super::ownership::ClaimPolicy;
 use super::quotas::Quotas;
 use crate::clock::Clock;
 use crate::config::RouteLimits;
@@ -30,6 +31,8 @@ pub(crate) struct Domain {
     pub listeners: GatewayListeners,
     /// The policy on hosts of routes.
     pub hosts: HostPolicy,
+    /// The policy on claims of hosts outside the base domain.
+    pub claims: ClaimPolicy,
     /// The prefixes that may contain backends.
     pub allowed_backends: Prefixes,
     /// The operator's bounds of route options.

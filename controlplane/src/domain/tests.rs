@@ -3,6 +3,7 @@
 mod certificates;
 mod lists;
 mod log;
+mod ownership;
 mod route_options;
 mod users;
 
@@ -89,6 +90,7 @@ impl TestDomain {
             nodes: Arc::new(EmptyDirectory),
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
+            claims: ClaimPolicy::trusting(),
             allowed_backends: Prefixes::default(),
             route_limits: crate::config::RouteLimits::default(),
             admin: "admin.pub".parse().unwrap(),

@@ -89,7 +89,7 @@ impl Domain {
         self.store
             .read("admin.users", move |tx| {
                 let found = users::page(tx, suspended, page.after.as_deref(), page.limit + 1)?;
-                let Page { entries, next } = page.paginate(found, |user| user.id.as_str());
+                let Page { entries, next } = page.paginate(found, |user| user.id.to_string());
                 let entries = entries.into_iter().map(|user| overview(user, &quotas, &admin)).collect();
                 Ok(Page { entries, next })
             })

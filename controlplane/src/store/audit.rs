@@ -9,6 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use webgateway_proto::audit::{AuditRecord, request_hash};
 use webgateway_proto::httpsig::Evidence;
+use webgateway_proto::model::KeyId;
 
 use super::nonces::NonceCheck;
 use super::routes::{from_millis, to_millis};
@@ -53,6 +54,8 @@ pub(crate) struct AuditFilter {
     pub caller: Option<String>,
     /// The changed object.
     pub target: Option<String>,
+    /// The owner of the changed route.
+    pub owner: Option<KeyId>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -128,7 +131,16 @@ pub(crate) fn newest(
     if let Some(target) = &filter.target {
         query = query.filter(audit::target.eq(target));
     }
-    query.load::<AuditRow>(tx.conn)?.iter().map(AuditRow::parse).collect()
+    if let Some(owner) = &filter.owner {
+        // SQLite ignores the case here, so that the records are compared again below.
+        let owner = owner.as_str().replace('_', "\\_");
+        query = query.filter(audit::before.like(format!("%\"owner\":\"{owner}\"%")).escape('\\'));
+    }
+    let records = query.load::<AuditRow>(tx.conn)?;
+    let mut records: Vec<AuditRecord> = records.iter().map(AuditRow::parse).collect::<Result<_, _>>()?;
+    records
+        .retain(|record| filter.owner.as_ref().is_none_or(|owner| record.before["owner"] == owner.as_str()));
+    Ok(records)
 }
 
 /// Returns the records after the id `after`, oldest first, at most `limit`, with their requests. Stops early when the

@@ -125,7 +125,7 @@ pub(crate) fn leaf(
 }
 
 /// Returns the hosts of terminated routes that changed after `version` (0: all) or whose owner did, in order. Leaves
-/// out hosts that the wildcard of `base` covers and those of suspended owners. The cost depends on the number of
+/// out hosts that the wildcard of `base` covers, those of suspended owners and those that a route only claims. The cost depends on the number of
 /// changes only.
 pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let after = version.cast_signed();
@@ -133,7 +133,7 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
     let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
         .filter(routes::version.gt(after))
-        .filter(sql::<Bool>(super::IS_TERMINATED).and(users::suspended.eq(false)))
+        .filter(sql::<Bool>(super::IS_TERMINATED).and(routes::held.eq(true)).and(users::suspended.eq(false)))
         .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
         .select(routes::host)
         .load(tx.conn)?;
@@ -142,7 +142,9 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
             .inner_join(routes::table)
             .filter(users::version.gt(after))
             .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
-            .filter(sql::<Bool>(super::IS_TERMINATED).and(users::suspended.eq(false)))
+            .filter(
+                sql::<Bool>(super::IS_TERMINATED).and(routes::held.eq(true)).and(users::suspended.eq(false)),
+            )
             .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
             .select(routes::host)
             .load(tx.conn)?;

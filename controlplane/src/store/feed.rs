@@ -7,6 +7,8 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName};
+use webgateway_proto::model::options::KeyIds;
+use webgateway_proto::model::{Destination, RouteOptions};
 use webgateway_seal::SecretKey;
 
 use super::certificates;
@@ -28,7 +30,8 @@ pub(crate) const SETTINGS: Fact = Fact { text: "feed_settings", version: "feed_s
 pub(crate) const LISTENERS: Fact = Fact { text: "feed_listeners", version: "feed_listeners_version" };
 
 /// Returns everything on the feed that changed after `version` (0: everything), except for the settings, which are not
-/// in the store. The routes of suspended owners are reported as removed. The cost depends on the number of changes
+/// in the store. The routes of suspended owners, and those that
+/// do not hold their hosts, are reported as removed. The cost depends on the number of changes
 /// only.
 pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<ChangeSet, StoreError> {
     let after = version.cast_signed();
@@ -58,11 +61,12 @@ pub(crate) fn record(tx: &mut WriteTx<'_>, fact: Fact, text: &str) -> Result<u64
     Ok(version)
 }
 
-type RouteWithOwner = (RouteRow, bool, i64);
+type RouteWithOwner = (RouteRow, bool, bool, i64);
 
 fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     let query = routes::table.inner_join(users::table).filter(routes::version.gt(after)).select((
         RouteRow::as_select(),
+        routes::held,
         users::suspended,
         users::version,
     ));
@@ -80,7 +84,7 @@ fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceC
         .inner_join(routes::table)
         .filter(users::version.gt(after))
         .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
-        .select((RouteRow::as_select(), users::suspended, users::version));
+        .select((RouteRow::as_select(), routes::held, users::suspended, users::version));
     query.load_iter::<RouteWithOwner, DefaultLoadingMode>(tx.conn)?.map(|row| route_change(row?)).collect()
 }
 
@@ -113,15 +117,27 @@ fn changed_tickets(
     }))
 }
 
-fn route_change((row, suspended, owner_version): RouteWithOwner) -> Result<ResourceChange, StoreError> {
+fn route_change((row, held, suspended, owner_version): RouteWithOwner) -> Result<ResourceChange, StoreError> {
     let route = row.parse()?;
     let name = ResourceName::Route(route.id);
     let version = route.version.max(owner_version.cast_unsigned());
     if suspended {
         return Ok(ResourceChange { name, version, change: Change::Remove { at_once: true } });
     }
-    let route = FeedRoute { id: route.id, host: route.host, destination: route.destination };
+    if !held {
+        return Ok(ResourceChange { name, version, change: Change::Remove { at_once: false } });
+    }
+    let route = FeedRoute { id: route.id, host: route.host, destination: for_nodes(route.destination) };
     Ok(ResourceChange { name, version, change: Change::Put(Arc::new(Resource::Route(route))) })
+}
+
+/// Removes the options that only the controlplane uses.
+fn for_nodes(destination: Destination) -> Destination {
+    if destination.options.subdomain_owners.is_empty() {
+        return destination;
+    }
+    let options = RouteOptions { subdomain_owners: KeyIds::default(), ..(*destination.options).clone() };
+    Destination { options: options.share(), ..destination }
 }
 
 #[cfg(test)]

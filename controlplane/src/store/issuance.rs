@@ -48,7 +48,7 @@ struct IssuanceRow {
     ask_at: Option<i64>,
 }
 
-/// A DNS record as it is stored in the column `records`.
+/// A DNS record as it is stored in a column `records`.
 #[derive(Serialize, Deserialize)]
 struct StoredRecord {
     name: String,
@@ -93,8 +93,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<IssuanceState,
 /// Stores the state of a certificate.
 pub(crate) fn put(tx: &mut WriteTx<'_>, state: &IssuanceState) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
-    let records: Vec<StoredRecord> = state.records.iter().cloned().map(StoredRecord::from).collect();
-    let records = serde_json::to_string(&records);
+    let records = records_to_json(&state.records);
     let row = IssuanceRow {
         certificate_id: state.id.to_string(),
         failures: state.failures.into(),
@@ -132,6 +131,18 @@ pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), Sto
     Ok(())
 }
 
+/// Returns DNS records in the form of a column `records`.
+pub(super) fn records_to_json(records: &[DnsRecord]) -> serde_json::Result<String> {
+    let records: Vec<StoredRecord> = records.iter().cloned().map(StoredRecord::from).collect();
+    serde_json::to_string(&records)
+}
+
+/// Parses the DNS records in a column `records`.
+pub(super) fn records_from_json(json: &str) -> serde_json::Result<Vec<DnsRecord>> {
+    let records: Vec<StoredRecord> = serde_json::from_str(json)?;
+    Ok(records.into_iter().map(DnsRecord::from).collect())
+}
+
 impl From<DnsRecord> for StoredRecord {
     fn from(record: DnsRecord) -> Self {
         let DnsRecord { name, kind, value } = record;
@@ -153,13 +164,12 @@ impl IssuanceRow {
             let read = seconds.map(OffsetDateTime::from_unix_timestamp).transpose();
             read.map_err(|e| damaged(e.to_string()))
         };
-        let records: Vec<StoredRecord> =
-            serde_json::from_str(&self.records).map_err(|e| damaged(e.to_string()))?;
+        let records = records_from_json(&self.records).map_err(|e| damaged(e.to_string()))?;
         Ok(IssuanceState {
             id: CertificateId::parse(&self.certificate_id).map_err(|e| damaged(e.to_string()))?,
             failures: u32::try_from(self.failures).map_err(|e| damaged(e.to_string()))?,
             next_attempt: time(self.next_attempt)?,
-            records: records.into_iter().map(DnsRecord::from).collect(),
+            records,
             missing_since: time(self.missing_since)?,
             renew_requested: self.renew_requested,
             renew_at: time(self.renew_at)?,

@@ -25,6 +25,7 @@ pub(super) struct RouteRow {
     created_at: i64,
     updated_at: i64,
     options: String,
+    reversed: String,
 }
 
 /// The stored options of a route. An option that this build does not know is an error, so that it is not lost.
@@ -41,9 +42,9 @@ pub(crate) fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreE
     row.map(RouteRow::parse).transpose()
 }
 
-/// Returns the route with this host.
+/// Returns the route that holds this host.
 pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
-    let query = routes::table.filter(routes::host.eq(host.as_str()));
+    let query = routes::table.filter(routes::host.eq(host.as_str()).and(routes::held.eq(true)));
     let row = query.select(RouteRow::as_select()).first(tx.conn).optional()?;
     row.map(RouteRow::parse).transpose()
 }
@@ -61,17 +62,32 @@ pub(crate) struct RouteFilter {
     pub mode: Option<Mode>,
 }
 
-/// Returns the first matching routes by host after the host `after`, at most `limit`.
+/// Returns the key of a route in the order of [`page`]: by host, and by id among the routes that claim one host.
+#[must_use]
+pub(crate) fn page_key(route: &Route) -> String {
+    format!("{} {}", route.host, route.id)
+}
+
+/// Returns the first matching routes after the one with the key `after`, at most `limit`. A key without an id stands
+/// for the last route of its host.
 pub(crate) fn page(
     tx: &mut Tx<'_>,
     filter: &RouteFilter,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Route>, StoreError> {
-    let mut query =
-        routes::table.select(RouteRow::as_select()).order(routes::host).limit(limit.into()).into_boxed();
-    if let Some(after) = after {
-        query = query.filter(routes::host.gt(after));
+    let mut query = routes::table
+        .select(RouteRow::as_select())
+        .order((routes::host, routes::id))
+        .limit(limit.into())
+        .into_boxed();
+    match after.map(|after| after.split_once(' ').ok_or(after)) {
+        Some(Ok((host, id))) => {
+            // The first condition can use the index.
+            query = query.filter(routes::host.ge(host)).filter(routes::host.gt(host).or(routes::id.gt(id)));
+        }
+        Some(Err(host)) => query = query.filter(routes::host.gt(host)),
+        None => {}
     }
     if let Some(user) = &filter.visible_to {
         query = query.filter(routes::owner.eq(user.as_str()));
@@ -100,6 +116,7 @@ pub(crate) fn scan(
 ) -> Result<Option<Host>, StoreError> {
     let mut query = routes::table
         .select((routes::host, routes::mode))
+        .filter(routes::held.eq(true))
         .order(routes::host)
         .limit(max_rows.into())
         .into_boxed();
@@ -123,18 +140,22 @@ pub(crate) fn scan(
     Ok(last.filter(|_| visited == max_rows))
 }
 
-/// Adds a route. Deletes the tombstone of an earlier route with the same id.
-pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
+/// Adds a route, which holds its host or only claims it. Deletes the tombstone of an earlier route with the same id.
+pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route, held: bool) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
-    diesel::insert_into(routes::table).values(RouteRow::from_route(route)?).execute(tx.conn)?;
+    let row = RouteRow::from_route(route)?;
+    diesel::insert_into(routes::table).values((row, routes::held.eq(held))).execute(tx.conn)?;
     Ok(())
 }
 
-/// Replaces the route with the same id.
-pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
-    diesel::update(routes::table.find(route.id.to_string()))
-        .set(RouteRow::from_route(route)?)
-        .execute(tx.conn)?;
+/// Replaces the route with the same id. It holds its host as before, unless `held` says otherwise.
+pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route, held: Option<bool>) -> Result<(), StoreError> {
+    let target = routes::table.find(route.id.to_string());
+    let row = RouteRow::from_route(route)?;
+    match held {
+        Some(held) => diesel::update(target).set((row, routes::held.eq(held))).execute(tx.conn)?,
+        None => diesel::update(target).set(row).execute(tx.conn)?,
+    };
     Ok(())
 }
 
@@ -194,12 +215,18 @@ impl RouteRow {
             created_at: to_millis(route.created_at),
             updated_at: to_millis(route.updated_at),
             options,
+            reversed: reversed(&route.host),
         })
     }
 }
 
 fn parse_mode(text: &str, key: &str) -> Result<Mode, StoreError> {
     Mode::parse(text).map_err(|_| StoreError::damaged("routes", key, format!("mode `{text}`")))
+}
+
+/// Returns a host with its labels in reverse order.
+pub(super) fn reversed(host: &Host) -> String {
+    host.as_str().rsplit('.').collect::<Vec<_>>().join(".")
 }
 
 /// Converts a time to Unix milliseconds.

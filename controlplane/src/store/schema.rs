@@ -42,6 +42,23 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         options -> Text,
+        reversed -> Text,
+        held -> Bool,
+    }
+}
+
+diesel::table! {
+    claims (route_id) {
+        route_id -> Text,
+        owner -> Text,
+        host -> Text,
+        displaced -> Bool,
+        since -> BigInt,
+        expires_at -> BigInt,
+        check_at -> BigInt,
+        checked_at -> Nullable<BigInt>,
+        reason -> Text,
+        records -> Text,
     }
 }
 

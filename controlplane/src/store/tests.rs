@@ -1,5 +1,6 @@
 //! The store over real SQLite files.
 
+mod claims;
 mod route_options;
 
 use std::fs;
@@ -53,7 +54,7 @@ async fn add(store: &Store, host: &str) -> Route {
         .write("test", move |tx| {
             let route = route(&host, tx.revise()?);
             users::ensure(tx, &route.owner, route.created_at)?;
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             Ok(route)
         })
         .await;
@@ -88,7 +89,7 @@ async fn a_failed_transaction_leaves_no_change() {
         .write("test", |tx| {
             let route = route("a.example", tx.revise()?);
             users::ensure(tx, &route.owner, route.created_at)?;
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             Err(StoreError::Interrupted)
         })
         .await;
@@ -126,13 +127,13 @@ async fn transactions_of_a_batch_fail_independently() {
         async move {
             let work = move |tx: &mut WriteTx<'_>| {
                 let route = Route { owner, ..route(&format!("r{n}.example"), tx.revise()?) };
-                routes::insert(tx, &route)?;
+                routes::insert(tx, &route, true)?;
                 match n % 4 {
                     0 => Ok(route.version),
                     1 => Err(StoreError::Interrupted),
                     2 => panic!("on purpose"),
                     _ => {
-                        routes::insert(tx, &route)?;
+                        routes::insert(tx, &route, true)?;
                         Ok(route.version)
                     }
                 }
@@ -172,8 +173,8 @@ async fn changes_are_found_without_a_scan_of_all_rows() {
     let fill = move |tx: &mut WriteTx<'_>| -> Result<u64, StoreError> {
         let sql = format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-             INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at) SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
-             'terminate', '[\"[400::1]:80\"]', i, 0, 0 FROM n; UPDATE revision SET value = 20000"
+             INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at, reversed) SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
+             'terminate', '[\"[400::1]:80\"]', i, 0, 0, printf('example.h%d', i) FROM n; UPDATE revision SET value = 20000"
         );
         tx.conn.batch_execute(&sql)?;
         tx.revision()
@@ -227,7 +228,7 @@ async fn a_deleted_route_leaves_a_tombstone_until_it_is_created_again() {
     assert_eq!(left, [(id.to_string(), version.cast_signed())]);
     let revived: Result<_, StoreError> = store
         .write("test", move |tx| {
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             tombstones(tx)
         })
         .await;

@@ -12,6 +12,7 @@ mod maintenance;
 mod paths;
 mod proxy_protocol;
 mod rate_limit;
+mod subdomains;
 mod words;
 
 use std::time::Duration;
@@ -74,6 +75,8 @@ pub(crate) struct RouteOptionFlags {
     rate_limit: rate_limit::RateLimitFlags,
     #[command(flatten)]
     auth: auth::AuthFlags,
+    #[command(flatten)]
+    subdomains: subdomains::SubdomainFlags,
 }
 
 /// The flags that reset route options to their defaults.
@@ -108,6 +111,7 @@ impl RouteOptionFlags {
         self.maintenance.add_to(&mut patch)?;
         self.rate_limit.add_to(&mut patch)?;
         self.auth.add_to(&mut patch)?;
+        self.subdomains.add_to(&mut patch)?;
         Ok(patch)
     }
 

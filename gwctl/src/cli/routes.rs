@@ -42,7 +42,13 @@ impl Routes {
         match self {
             Self::Create(flags) => flags.options.asks_for_passwords(),
             Self::Update(flags) => flags.options.asks_for_passwords(),
-            Self::List(_) | Self::Get(_) | Self::Delete(_) | Self::Apply(_) | Self::Explain { .. } => false,
+            Self::List(_)
+            | Self::Get(_)
+            | Self::Delete(_)
+            | Self::Apply(_)
+            | Self::Explain { .. }
+            | Self::Stats(_)
+            | Self::Logs(_) => false,
         }
     }
 }

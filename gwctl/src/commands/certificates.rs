@@ -62,11 +62,15 @@ pub(super) fn dns_records_text(records: &[DnsRecord]) -> String {
     if records.is_empty() {
         return String::new();
     }
-    let line = |record: &DnsRecord| {
-        let [name, kind, value] = [&record.name, &record.kind, &record.value].map(|text| printable(text));
-        format!("\n  {name}  {kind}  {value}")
-    };
-    format!("\n\nDNS records to create:{}", records.iter().map(line).collect::<String>())
+    format!("\n\nDNS records to create:{}", records.iter().map(zone_line).collect::<String>())
+}
+
+/// Formats a record as a line of a zone file (RFC 1035 §5.1), ready to be pasted.
+fn zone_line(record: &DnsRecord) -> String {
+    let [name, kind, value] = [&record.name, &record.kind, &record.value].map(|text| printable(text));
+    // A name without a trailing dot would be relative to the zone.
+    let dot = if matches!(kind.as_ref(), "CNAME" | "NS") { "." } else { "" };
+    format!("\n  {name}. IN {kind} {value}{dot}")
 }
 
 fn certificates_table(list: &CertificateList) -> String {
@@ -141,7 +145,7 @@ FAILURES      2
 LAST ERROR    no\\u{1b}[2J address
 
 DNS records to create:
-  app.example.org  CNAME  gw.example";
+  app.example.org. IN CNAME gw.example.";
         assert_eq!(certificate_details(&waiting()), expected);
     }
 

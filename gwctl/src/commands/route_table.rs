@@ -34,7 +34,8 @@ pub(super) fn routes_table(routes: &[RouteView], caller: &KeyId, format: Format)
 pub(super) fn route_cells(route: &RouteView) -> [String; COLUMNS.len()] {
     let state = match route.state {
         RouteState::WaitingForCertificate => "waiting".to_owned(),
-        RouteState::Active | RouteState::Suspended => route.state.as_str().to_owned(),
+        RouteState::Unproven => "unproven".to_owned(),
+        RouteState::Active | RouteState::Suspended | RouteState::Displaced => route.state.as_str().to_owned(),
     };
     [route.host.clone(), route.mode.to_string(), first_backend(&route.backends), state]
 }

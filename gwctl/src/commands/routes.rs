@@ -104,6 +104,10 @@ fn created_text(route: &RouteView, is_own_host: bool) -> String {
         RouteState::Active => "",
         RouteState::WaitingForCertificate => "\nThe route is served as soon as its certificate is issued.",
         RouteState::Suspended => "\nThe route is not served, because its owner is suspended.",
+        RouteState::Unproven => "\nThe route is served as soon as the DNS proves that the host is yours.",
+        RouteState::Displaced => {
+            "\nThe route is not served, because another owner proved that the host is theirs."
+        }
     };
     if route.mode == Mode::Passthrough {
         text += "\nTLS is passed through: the backend must present its own certificate.";
@@ -222,7 +226,10 @@ mod tests {
         waiting.records = vec![record];
         for text in [route_details(&waiting), created_text(&waiting, true)] {
             assert!(text.contains("app.example.org has no address\n"), "{text}");
-            assert!(text.ends_with("DNS records to create:\n  app.example.org  CNAME  gw.example"), "{text}");
+            assert!(
+                text.ends_with("DNS records to create:\n  app.example.org. IN CNAME gw.example."),
+                "{text}"
+            );
             assert!(!text.contains("must point"), "the hint about DNS appears only once: {text}");
         }
         assert!(

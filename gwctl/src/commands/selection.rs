@@ -36,11 +36,13 @@ pub(super) async fn route_id(
     })
 }
 
-/// Returns the id of the route with exactly this host, and of the caller's own one if there are several.
+/// Returns the id of the route with exactly this host. Of several, that is the caller's own one, or else the one that has
+/// the host and does not only claim it.
 fn select<'a>(routes: &'a [Value], host: &Host, caller: &KeyId) -> Option<&'a str> {
     let of_host = || routes.iter().filter(|route| route["host"] == host.as_str());
     let own = of_host().find(|route| route["owner"] == caller.as_str());
-    own.or_else(|| of_host().next()).and_then(|route| route["id"].as_str())
+    let holder = of_host().find(|route| route["state"] != "unproven" && route["state"] != "displaced");
+    own.or(holder).or_else(|| of_host().next()).and_then(|route| route["id"].as_str())
 }
 
 #[cfg(test)]
@@ -56,6 +58,7 @@ mod tests {
             route("1", "a.example", "you.pub"),
             route("2", "a.example", "me.pub"),
             route("3", "a.example.org", "me.pub"),
+            json!({ "id": "5", "host": "b.example", "owner": "they.pub", "state": "unproven" }),
             route("4", "b.example", "you.pub"),
         ];
         let caller = "me.pub".parse().unwrap();

@@ -185,6 +185,10 @@ pub enum RouteState {
     WaitingForCertificate,
     /// The route is not served because its owner is suspended.
     Suspended,
+    /// The route is not served until its owner proves that the host is theirs.
+    Unproven,
+    /// The route is not served any more because another owner proved that the host is theirs.
+    Displaced,
 }
 
 impl RouteState {
@@ -195,6 +199,8 @@ impl RouteState {
             Self::Active => "active",
             Self::WaitingForCertificate => "waiting for certificate",
             Self::Suspended => "suspended",
+            Self::Unproven => "waiting for proof",
+            Self::Displaced => "displaced",
         }
     }
 }

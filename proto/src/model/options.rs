@@ -9,6 +9,7 @@ pub mod backend_tls;
 mod declare;
 mod headers;
 mod hsts;
+mod key_ids;
 mod maintenance;
 mod max_body;
 mod networks;
@@ -40,6 +41,7 @@ pub use self::headers::{
     HeaderChanges, HeaderField, HeaderRules, InvalidHeaderError, MAX_HEADER_BYTES, MAX_HEADER_CHANGES,
 };
 pub use self::hsts::{Hsts, InvalidHstsError};
+pub use self::key_ids::{InvalidKeyIdsError, KeyIds, MAX_KEY_IDS};
 pub use self::maintenance::{InvalidMaintenanceError, MAX_MAINTENANCE_TEXT, Maintenance};
 pub use self::max_body::{InvalidMaxBodyError, MaxBody};
 pub use self::networks::{InvalidNetworkError, InvalidNetworksError, MAX_NETWORKS, Networks};
@@ -135,6 +137,9 @@ options! {
     /// service on the overlay that decides about each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     auth: Option<Auth> = Auth::sample();
+    /// The key ids of other owners who may have hosts below this route's host. Only the controlplane uses it.
+    #[serde(default, skip_serializing_if = "KeyIds::is_empty")]
+    subdomain_owners: KeyIds = KeyIds::sample(&["user2.pub"]);
 }
 
 /// The options that concern HTTP, so that only a terminated route can have them.

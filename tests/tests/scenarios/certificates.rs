@@ -108,7 +108,7 @@ async fn a_host_that_points_elsewhere_causes_no_order(sandbox: &Sandbox) -> Resu
     let text = setup.alice.gwctl(["routes", "get", "-r", &id]).await?;
     ensure!(
         text.stdout.contains("waiting for certificate")
-            && text.stdout.contains(&format!("{CUSTOM_HOST}  CNAME  gw.example"))
+            && text.stdout.contains(&format!("{CUSTOM_HOST}. IN CNAME gw.example."))
     );
     ensure!(setup.client()?.tls(CUSTOM_HOST).await.is_err(), "no certificate of another name is shown");
     ensure!(setup.pebble.orders()? == 1, "no order was spent on it");

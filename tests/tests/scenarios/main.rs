@@ -22,6 +22,7 @@ mod framing;
 mod grpc_backends;
 mod harness;
 mod health;
+mod host_ownership;
 mod http2_backends;
 mod http_challenges;
 mod http_port;
@@ -160,6 +161,7 @@ fn control() -> Vec<Vec<Trial>> {
     vec![
         dns::scenarios(),
         owners::scenarios(),
+        host_ownership::scenarios(),
         concurrency::scenarios(),
         apply::scenarios(),
         watch::scenarios(),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::api::auth::AuthError;
 use crate::api::jsonrpc::EnvelopeError;
-use crate::domain::{DomainError, NodeError, UserError};
+use crate::domain::{DomainError, NestedHostError, NodeError, UserError};
 use crate::keys::{KeyServerError, UnusableKeyError};
 use crate::store::StoreError;
 
@@ -105,6 +105,7 @@ examples! {
     PassthroughOption => Err(UnsuitableOptionError::TerminatedOnly("host_header").into());
     RouteNotFound => Err(DomainError::NoRoute(ROUTE.parse()?));
     HostTaken => Err(DomainError::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
+    HostNested => Err(nested()?);
     IdTaken => Err(DomainError::IdTaken(ROUTE.parse()?));
     StaleVersion => Err(DomainError::Stale { expected: 1207, actual: 1211 });
 
@@ -129,6 +130,15 @@ examples! {
 
 const USER: &str = "user1.pub";
 const ROUTE: &str = "019cade2-11c0-7d6f-8a3b-5c2d9e4f1a60";
+
+fn nested() -> Result<DomainError, DomainError> {
+    Ok(DomainError::Nested(Box::new(NestedHostError {
+        host: host("api.myapp.gateway.example.com")?,
+        owner: USER.parse()?,
+        neighbour: host("myapp.gateway.example.com")?,
+        proof: None,
+    })))
+}
 
 fn params(field: &str, message: &str, given: &Value) -> ErrorObject {
     let given = given.as_object().cloned().unwrap_or_default();

@@ -94,6 +94,7 @@ kinds! {
     PassthroughOption = "passthrough_option", INVALID_PARAMS;
     RouteNotFound = "route_not_found", NOT_FOUND;
     HostTaken = "host_taken", CONFLICT;
+    HostNested = "host_nested", CONFLICT;
     IdTaken = "id_taken", CONFLICT;
     StaleVersion = "stale_version", CONFLICT;
 

@@ -26,8 +26,10 @@ impl Method for Create {
     const NAME: &'static str = method::ROUTES_CREATE;
     const SUMMARY: &'static str = "Creates a route from one host to its backends";
     const DESCRIPTION: &'static str = "\
-        A subdomain is served at once, with the gateway's own certificate. A host of your own is served as \
-        soon as it has a certificate, or at once if its TLS is passed through. If the client chooses the \
+        A subdomain is served at once, with the gateway's own certificate. A host of your own is claimed \
+        first: its `state` is `unproven` until the DNS proves that it is yours, and `records` are the DNS \
+        records to create. Then it is served as soon as it has a certificate, or at once if its TLS is \
+        passed through. If the client chooses the \
         `id`, the call can be repeated: it returns the same route.";
     const ERRORS: &'static [ErrorKind] = &[
         ErrorKind::InvalidId,
@@ -45,6 +47,7 @@ impl Method for Create {
         ErrorKind::PassthroughOption,
         ErrorKind::Suspended,
         ErrorKind::HostTaken,
+        ErrorKind::HostNested,
         ErrorKind::IdTaken,
     ];
     const MUTATES: bool = true;
@@ -156,6 +159,7 @@ impl Method for Update {
         ErrorKind::Suspended,
         ErrorKind::RouteNotFound,
         ErrorKind::HostTaken,
+        ErrorKind::HostNested,
         ErrorKind::StaleVersion,
     ];
     const MUTATES: bool = true;
@@ -240,5 +244,7 @@ const fn state_view(state: RouteState) -> api::RouteState {
         RouteState::Active => api::RouteState::Active,
         RouteState::WaitingForCertificate => api::RouteState::WaitingForCertificate,
         RouteState::Suspended => api::RouteState::Suspended,
+        RouteState::Unproven => api::RouteState::Unproven,
+        RouteState::Displaced => api::RouteState::Displaced,
     }
 }

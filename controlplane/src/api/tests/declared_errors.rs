@@ -62,6 +62,7 @@ fn destination_errors(method: &'static str, common: &Value) -> Vec<FailingCall> 
             ErrorKind::PassthroughOption,
         ),
         (json!({ "fqdn": "theirs.example.org" }), ErrorKind::HostTaken),
+        (json!({ "fqdn": "below.theirs.example.org" }), ErrorKind::HostNested),
     ]
     .into_iter()
     .map(|(params, kind)| ("user1.pub", method, with(params), kind))

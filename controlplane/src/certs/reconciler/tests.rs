@@ -74,7 +74,7 @@ async fn create(store: &Store, host: &'static str, mode: Mode) -> RouteId {
             updated_at: now,
         };
         users::ensure(tx, &route.owner, now)?;
-        routes::insert(tx, &route)?;
+        routes::insert(tx, &route, true)?;
         Ok(route.id)
     })
     .await

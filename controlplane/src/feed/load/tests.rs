@@ -49,7 +49,7 @@ async fn create(store: &Store, host: String) -> u64 {
                 updated_at: now,
             };
             users::ensure(tx, &route.owner, now)?;
-            routes::insert(tx, &route)?;
+            routes::insert(tx, &route, true)?;
             Ok(route.version)
         })
         .await;

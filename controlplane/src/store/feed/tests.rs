@@ -47,7 +47,7 @@ async fn create(store: &Store, owner: &'static str, host: &'static str) -> Route
         if users::find(tx, &route.owner)?.is_none() {
             users::ensure(tx, &route.owner, now)?;
         }
-        routes::insert(tx, &route)?;
+        routes::insert(tx, &route, true)?;
         Ok(route.id)
     })
     .await

@@ -41,7 +41,7 @@ impl Fixture {
                 updated_at: now,
             };
             users::ensure(tx, &route.owner, now)?;
-            super::super::routes::insert(tx, &route)?;
+            super::super::routes::insert(tx, &route, true)?;
             Ok(route.id)
         })
         .await

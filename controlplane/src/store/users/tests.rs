@@ -29,10 +29,10 @@ async fn run(store: &Store, sql: &'static str) {
 
 const ROUTES: &str = r#"
     INSERT INTO users (key_id, suspended, version, first_seen) VALUES ('a', 0, 1, 1000), ('b', 1, 1, 2000), ('c', 0, 1, 3000);
-    INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at) VALUES
-        ('1', 'a', 'a1.x', 'terminate', '["[400::1]:80","[400::2]:80"]', 1, 0, 0),
-        ('2', 'a', 'a2.x', 'terminate', '["[400::1]:80"]', 1, 0, 0),
-        ('3', 'b', 'b1.x', 'terminate', '["[400::1]:80"]', 1, 0, 0);
+    INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at, reversed) VALUES
+        ('1', 'a', 'a1.x', 'terminate', '["[400::1]:80","[400::2]:80"]', 1, 0, 0, 'x'),
+        ('2', 'a', 'a2.x', 'terminate', '["[400::1]:80"]', 1, 0, 0, 'x'),
+        ('3', 'b', 'b1.x', 'terminate', '["[400::1]:80"]', 1, 0, 0, 'x');
     INSERT INTO audit (at, caller, client, method, target, revision) VALUES
         (5000, 'admin.pub', '::1', 'admin.suspend', 'user/b', 1), (6000, 'admin.pub', '::1', 'admin.suspend', 'user/b', 1);
 "#;
@@ -46,6 +46,7 @@ async fn the_routes_in_an_older_database_are_counted() {
     let older: Vec<_> = all.into_iter().filter(|one| *one.name().version().to_string() < *THIS).collect();
     conn.run_migrations(&older).unwrap();
     let older = ROUTES.replace("mode, backends", "mode, balance, backends");
+    let older = older.replace("updated_at, reversed)", "updated_at)").replace(", 0, 0, 'x')", ", 0, 0)");
     conn.batch_execute(&older.replace("'terminate',", "'terminate', 'random',")).unwrap();
     drop(conn);
 
