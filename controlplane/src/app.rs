@@ -1,8 +1,9 @@
 //! The composition of the process: it binds the sockets, builds the parts and runs them. No other module imports it.
 
 mod error;
+mod parts;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tracing::info;
 use webgateway_dns::{DnsMetrics, QuestionFilter};
 use webgateway_process::settings::Program;
@@ -22,6 +22,7 @@ use webgateway_proto::feed::Settings;
 use webgateway_seal::SecretKey;
 
 pub use self::error::AppError;
+use self::parts::{members, open_secret_key, open_store, suspension_reconciler, traffic_writer};
 use crate::api::{Api, ApiParts};
 use crate::certs::account::AcmeAccounts;
 use crate::certs::acme::Ca;
@@ -122,30 +123,27 @@ impl Application for App {
         let keys = KeyStore::open(&config.live.keys)?;
         let (challenges, txt_set) = (Challenges::new(store.clone()), TxtSet::new());
         let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
-        let base = config.base_domain.clone();
-        let solver = Solver::new(base, txt_set.clone(), challenges.clone(), nodes.clone());
+        let solver =
+            Solver::new(config.base_domain.clone(), txt_set.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
         let preflight = preflight_checker(&config, &zone)?;
-        let shared = preflight.as_ref();
-        let issuer = issuer(&config, context, shared, solver).await?;
+        let issuer = issuer(&config, context, preflight.as_ref(), solver).await?;
         let certificates = certificate_reconciler(&config, context, issuer).await?;
         let tickets = ticket_key_rotation(&config, context).await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
+        let shared = preflight.as_ref();
         let parts =
             DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority, preflight: shared };
         let domain = domain(&config, store.clone(), keys.clone(), parts);
         domain.quotas.load(&domain.store).await?;
         let (claims, suspended) = (ClaimReconciler::new(domain.clone()), domain.suspensions.subscribe());
-        let traffic =
-            TrafficWriter { traffic: domain.traffic.clone(), store: store.clone(), clock: Clock::system() };
-        let mut suspensions = SuspensionReconciler::new(domain.clone());
+        let traffic = traffic_writer(&domain);
         // Before the catalog is loaded, so that it has the routes of users whose suspension has ended.
-        suspensions.pass().await?;
+        let suspensions = suspension_reconciler(&domain).await?;
         let loader = loader(&config, context, &listeners, challenges);
         let catalog = loader.load().await?;
-        let members = Members::new(Clock::system());
-        members.load(&store).await?;
+        let members = members(&store).await?;
         let remote = remote_access(&config, &store, &members, &authority)?;
         let live = LiveParts { quotas: domain.quotas.clone(), keys, preflight };
         let (stop, required) = (tasks.stop().clone(), config.rpc_require);
@@ -385,14 +383,4 @@ fn domain(config: &Config, store: Store, keys: KeyStore, parts: DomainParts<'_>)
         traffic: TrafficState::default(),
         clock: Clock::system(),
     }
-}
-
-async fn open_store(path: PathBuf, metrics: Metrics) -> Result<Store, AppError> {
-    let opened = spawn_blocking(move || Store::open(&path, metrics)).await;
-    Ok(opened.map_err(|_| AppError::Interrupted)??)
-}
-
-async fn open_secret_key(path: PathBuf) -> Result<Arc<SecretKey>, AppError> {
-    let opened = spawn_blocking(move || SecretKey::load_or_create(&path, "secret_key_file")).await;
-    Ok(Arc::new(opened.map_err(|_| AppError::Interrupted)??))
 }

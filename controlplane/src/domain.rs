@@ -18,6 +18,7 @@ mod page;
 mod proof;
 mod proving;
 mod quotas;
+mod route_audit;
 mod route_status;
 mod routes;
 mod rules;

@@ -52,9 +52,9 @@ const READERS: u32 = 4;
 /// The time limit for a reader to get its connection.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A condition for terminated routes. The unary plus keeps SQLite from using the index of modes, which nearly all
-/// routes match.
-const IS_TERMINATED: &str = "+routes.mode = 'terminate'";
+/// A condition for terminated routes that hold their hosts. The unary plus keeps SQLite from using the indexes of modes
+/// and of held hosts, which nearly all routes match.
+const IS_SERVED: &str = "+routes.mode = 'terminate' AND +routes.held = 1";
 /// A condition for routes that have not changed since a version. The unary plus keeps SQLite from using the index of
 /// versions, which nearly all routes match here, instead of the index of owners.
 const UNCHANGED_SINCE: &str = "+routes.version <= ";

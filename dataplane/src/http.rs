@@ -3,6 +3,7 @@
 pub(crate) mod backlog;
 pub(crate) mod body;
 pub(crate) mod bounds;
+mod cut;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;

@@ -69,6 +69,7 @@ impl ErrorBuilder {
 }
 
 /// Returns the error for a call that the domain refused.
+#[expect(clippy::too_many_lines, reason = "it is one table, which must be exhaustive")]
 pub(super) fn domain_error(refusal: &DomainError) -> ErrorObject {
     let builder = match refusal {
         DomainError::NoHost => ErrorBuilder::new(ErrorKind::HostMissing).field("fqdn"),

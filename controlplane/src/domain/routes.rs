@@ -1,12 +1,10 @@
 //! Changes of routes. Callers can see and change only their own routes; the admin can see and change all.
 
-use serde::Serialize;
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::audit::action;
 use webgateway_proto::model::{
-    Backend, Backends, Destination, Host, KeyId, Mode, Route, RouteId, RouteOptions, RouteOptionsPatch,
+    Backends, Destination, Host, KeyId, Mode, Route, RouteId, RouteOptions, RouteOptionsPatch,
 };
 
 use super::caller::Caller;
@@ -14,10 +12,10 @@ use super::error::DomainError;
 use super::host::{AdmittedHost, HostPolicy};
 use super::ownership::{self, ClaimPolicy, HostRequest, Tenure};
 use super::quotas::{Quotas, UsageIncrease};
+use super::route_audit::{AuditAction, record};
 use super::route_status::{Gateway, RouteStatus, status_of};
 use super::rules::Domain;
-use crate::store::audit::{self, AuditEntry};
-use crate::store::{StoreError, Tx, WriteTx, claims, routes, users};
+use crate::store::{Tx, WriteTx, claims, routes, users};
 
 /// A command that creates a route. Exactly one of `fqdn` and `subdomain` names its host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -371,51 +369,4 @@ fn require_version(route: Route, version: Option<u64>) -> Result<Route, DomainEr
         Some(expected) => Err(DomainError::Stale { expected, actual: route.version }),
         None => Ok(route),
     }
-}
-
-/// An audited action and its time.
-struct AuditAction {
-    at: OffsetDateTime,
-    method: &'static str,
-}
-
-fn record(
-    tx: &mut WriteTx<'_>,
-    caller: &Caller,
-    action: AuditAction,
-    before: Option<&Route>,
-    after: Option<&Route>,
-) -> Result<(), StoreError> {
-    let Some(id) = after.or(before).map(|route| route.id) else { return Ok(()) };
-    let entry = AuditEntry {
-        before: before.map(audit_text),
-        after: after.map(audit_text),
-        ..caller.audit_entry(action.at, action.method, format!("route/{id}"))
-    };
-    audit::insert(tx, &entry)
-}
-
-/// The form of a route in the audit log.
-#[derive(Serialize)]
-struct RouteSnapshot<'a> {
-    owner: &'a KeyId,
-    host: &'a Host,
-    mode: Mode,
-    backends: &'a [Backend],
-    #[serde(flatten)]
-    options: Value,
-    version: u64,
-}
-
-fn audit_text(route: &Route) -> String {
-    let Destination { mode, backends, options } = &route.destination;
-    let snapshot = RouteSnapshot {
-        owner: &route.owner,
-        host: &route.host,
-        mode: *mode,
-        backends: backends.as_slice(),
-        options: options.to_audit(),
-        version: route.version,
-    };
-    json!(snapshot).to_string()
 }

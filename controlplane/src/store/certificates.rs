@@ -133,7 +133,7 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
     let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
         .filter(routes::version.gt(after))
-        .filter(sql::<Bool>(super::IS_TERMINATED).and(routes::held.eq(true)).and(users::suspended.eq(false)))
+        .filter(sql::<Bool>(super::IS_SERVED).and(users::suspended.eq(false)))
         .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
         .select(routes::host)
         .load(tx.conn)?;
@@ -142,9 +142,7 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
             .inner_join(routes::table)
             .filter(users::version.gt(after))
             .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
-            .filter(
-                sql::<Bool>(super::IS_TERMINATED).and(routes::held.eq(true)).and(users::suspended.eq(false)),
-            )
+            .filter(sql::<Bool>(super::IS_SERVED).and(users::suspended.eq(false)))
             .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
             .select(routes::host)
             .load(tx.conn)?;

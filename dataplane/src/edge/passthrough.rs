@@ -46,7 +46,7 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
     worker.metrics.tunnels.inc();
     let record = TrafficRecord::connection(&worker.stats, route.id, address);
     tokio::select! {
-        () = pass(worker, client, hello, &header, Selection::new(&route, address), (&route, &record)) => {}
+        () = pass(worker, client, hello, (Selection::new(&route, address), &header), &record) => {}
         () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
     }
 }
@@ -55,10 +55,10 @@ async fn pass(
     worker: &WorkerContext,
     mut client: TcpStream,
     hello: Vec<u8>,
-    header: &[u8],
-    selection: Selection<'_>,
-    (route, record): (&FeedRoute, &TrafficRecord),
+    (selection, header): (Selection<'_>, &[u8]),
+    record: &TrafficRecord,
 ) {
+    let route = selection.route;
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "passthrough loop detected");
         worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());

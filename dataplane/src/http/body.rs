@@ -17,7 +17,8 @@ use webgateway_process::ExpiringBody;
 
 pub(crate) use self::error::BodyError;
 use super::backlog::{ResponseBacklog, ResponseChunk};
-use super::exchange::{CutWait, Exchange};
+use super::cut::CutWait;
+use super::exchange::Exchange;
 use super::framing::TrailerRules;
 use super::incoming::RequestStream;
 use crate::backend::lease::Lease;

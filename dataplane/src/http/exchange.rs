@@ -3,11 +3,8 @@
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -72,10 +69,6 @@ pub(crate) struct Exchange {
     /// The count of the exchange among the open requests of its backend, if the route's policy needs it.
     pub open_request: RefCell<Option<OpenRequest>>,
 }
-
-/// A wait for the cut of an exchange's route. It allocates only if the exchange has a membership of its own.
-#[derive(Default)]
-pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 
 impl Progress {
     /// Creates the progress of a connection without exchanges.
@@ -307,24 +300,6 @@ impl Exchange {
     }
 }
 
-impl CutWait {
-    /// Resolves when the route of `exchange` is cut; never if the exchange has no membership of its own.
-    pub(crate) fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(membership) = exchange.membership.get() else { return Poll::Pending };
-        let wait = self.0.get_or_insert_with(|| {
-            let watch = Rc::clone(membership.watch());
-            Box::pin(async move { watch.reaches(Phase::Cut).await })
-        });
-        wait.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for CutWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CutWait").field(&self.0.is_some()).finish()
-    }
-}
-
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.set_waiting_for_backend(false);
@@ -349,13 +324,9 @@ impl fmt::Debug for Progress {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use prometheus_client::metrics::counter::Counter;
-    use webgateway_proto::model::RouteId;
 
     use super::*;
-    use crate::connections::Connections;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -375,28 +346,5 @@ mod tests {
         assert!(progress.is_stalled(later, LIMIT) && !progress.is_stalled(Instant::now(), LIMIT));
         drop(one);
         assert!(progress.is_idle());
-    }
-
-    #[tokio::test]
-    async fn an_exchange_with_its_own_membership_is_cut_with_its_route() {
-        let (progress, connections) = (
-            Progress::new(Rc::default(), LocalTasks::default(), WorkerBacklog::new(0, Counter::default())),
-            Rc::new(Connections::default()),
-        );
-        let (own, other) = (progress.begin_exchange(), progress.begin_exchange());
-        let route = RouteId::from_bytes([1; 16]);
-        other.join_route(connections.enter(Some(route)));
-        let (mut of_own, mut of_other) = (CutWait::default(), CutWait::default());
-        let poll = |wait: &mut CutWait, exchange: &Exchange| {
-            wait.poll(exchange, &mut Context::from_waker(Waker::noop())).is_ready()
-        };
-        assert!(!poll(&mut of_own, &own) && !poll(&mut of_other, &other));
-        connections.end_route(route, Phase::Draining);
-        assert!(!poll(&mut of_other, &other) && !other.is_cut());
-        connections.end_draining(route);
-        assert!(poll(&mut of_other, &other) && other.is_cut());
-        assert!(!poll(&mut of_own, &own) && !own.is_cut());
-        drop(other);
-        assert!(connections.is_empty());
     }
 }

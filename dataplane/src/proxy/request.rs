@@ -7,6 +7,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::options::HeaderChanges;
 
 use super::deadline::before_deadline;
 use super::forward::forward;
@@ -85,14 +86,34 @@ pub(crate) async fn proxy_request(
     };
     let is_too_large = exchange.bounds.is_body_too_large();
     let response = response.map_err(|error| if is_too_large { ProxyError::BodyTooLarge } else { error });
-    let BackendResponse { mut response, backend, lease, rules } = response?;
+    let mut response = response?;
     if let Some(sticky) = sticky {
-        sticky.set_cookie(backend, response.headers_mut());
+        sticky.set_cookie(response.backend, response.response.headers_mut());
     }
+    respond(connection, response, changes.response(), ClientSide { exchange, upgrade: client, output })
+}
+
+/// The client's side of an exchange.
+struct ClientSide<'a> {
+    exchange: &'a Rc<Exchange>,
+    /// The upgrade that the request asks for.
+    upgrade: Option<OnUpgrade>,
+    /// The output for the trailers of the response.
+    output: TrailerOutput,
+}
+
+/// Turns a backend's response into the one to the client, with the route's changes of its fields.
+fn respond(
+    connection: &ConnectionContext,
+    BackendResponse { mut response, lease, rules, .. }: BackendResponse,
+    changes: &HeaderChanges,
+    ClientSide { exchange, upgrade, output }: ClientSide<'_>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let worker = &connection.worker;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let mut upgraded = upgrade_connection(connection, exchange, response, client);
+        let mut upgraded = upgrade_connection(connection, exchange, response, upgrade);
         if let Ok(upgraded) = &mut upgraded {
-            policy::headers::change(changes.response(), upgraded.headers_mut());
+            policy::headers::change(changes, upgraded.headers_mut());
         }
         if let Lease::Connection(lease) = &lease {
             lease.connection.control.set_in_flight(upgraded.is_err());
@@ -103,8 +124,8 @@ pub(crate) async fn proxy_request(
         return upgraded;
     }
     headers::to_client(response.headers_mut(), false);
-    policy::headers::change(changes.response(), response.headers_mut());
-    let rules = rules.excluding(changes.response().replaced());
+    policy::headers::change(changes, response.headers_mut());
+    let rules = rules.excluding(changes.replaced());
     let (mut head, body) = response.into_parts();
     // The version is per hop: HTTP/1.0 here would close the client's connection and change the framing.
     head.version = Version::HTTP_11;

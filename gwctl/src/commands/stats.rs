@@ -185,6 +185,9 @@ fn with_label<T>([first, second]: [T; 2], columns: [T; 12]) -> [T; 14] {
     [first, second, a, b, c, d, e, f, g, h, i, j, k, l]
 }
 
+/// The traffic of one of the windows.
+type SelectWindow = fn(&TrafficWindows) -> &TrafficView;
+
 fn details(route: &RouteStats) -> String {
     let connections = if route.all.open == 1 { "connection" } else { "connections" };
     let mut text =
@@ -193,7 +196,7 @@ fn details(route: &RouteStats) -> String {
         // With one node there is nothing to tell apart.
         route.nodes.iter().filter(|_| route.nodes.len() > 1).map(|node| (node.node.as_str(), &node.traffic)),
     );
-    let windows: [(&str, fn(&TrafficWindows) -> &TrafficView); 3] =
+    let windows: [(&str, SelectWindow); 3] =
         [("minute", |all| &all.minute), ("hour", |all| &all.hour), ("day", |all| &all.day)];
     let rows = windows.iter().flat_map(|(word, of)| {
         sources.clone().map(|(node, traffic)| {
