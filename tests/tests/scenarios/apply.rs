@@ -46,7 +46,7 @@ async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
     let file = sandbox.write("routes.yaml", TWO_ROUTES)?.display().to_string();
     let shown = alice.gwctl(["routes", "apply", "-f", &file, "--dry-run"]).await?;
     let plan = "+ create shop.gw.example → [400::1]:81\n\
-                + create mail.example.org → [400::1]:444, [400::2]:444\n= 0 unchanged\n";
+                + create mail.example.org → [400::1]:444, [400::2]:444\n= 0 unchanged\nNothing was changed.\n";
     ensure!(shown.code == Some(0) && shown.stdout == plan, "{shown:?}");
     let refused = alice.gwctl(["routes", "apply", "-f", &file]).await?;
     ensure!(refused.code == Some(2) && refused.stderr.contains("--yes"), "nobody can be asked: {refused:?}");

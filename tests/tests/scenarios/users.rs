@@ -42,7 +42,7 @@ async fn a_suspension_ends_by_itself(sandbox: &Sandbox) -> Result<()> {
     for word in ["late bill", &*until, "the suspension ends at that time"] {
         ensure!(refused.stderr.contains(word), "{word}: {refused:?}");
     }
-    let list = setup.alice.gwctl(["routes", "list"]).await?;
+    let list = setup.alice.gwctl(["routes", "list", "-o", "wide"]).await?;
     ensure!(list.stdout.contains(&format!("suspended until {until}: late bill")), "{list:?}");
 
     setup.wait_for_status("hello.gw.example", 200).await?;
