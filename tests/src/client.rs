@@ -31,6 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Client {
     address: SocketAddr,
     source: Option<IpAddr>,
+    /// The size of the receive buffer of the kernel, in bytes, if it is fixed.
+    receive_buffer: Option<u32>,
     roots: Arc<RootCertStore>,
     config: Arc<ClientConfig>,
 }
@@ -40,7 +42,14 @@ impl Client {
     pub fn new(address: SocketAddr, root_pem: &str) -> Result<Self> {
         let roots = Arc::new(roots(root_pem)?);
         let config = ClientConfig::builder().with_root_certificates(Arc::clone(&roots)).with_no_client_auth();
-        Ok(Self { address, source: None, roots, config: Arc::new(config) }.alpn(&["http/1.1"]))
+        Ok(Self { address, source: None, receive_buffer: None, roots, config: Arc::new(config) }
+            .alpn(&["http/1.1"]))
+    }
+
+    /// Returns the client with a receive buffer of this size, so that the kernel holds little of what is not read.
+    #[must_use]
+    pub fn receive_buffer(self, bytes: u32) -> Self {
+        Self { receive_buffer: Some(bytes), ..self }
     }
 
     /// Returns the client with this source address.
@@ -90,9 +99,10 @@ impl Client {
 
     /// Opens a TLS connection for `name`, and verifies the certificate.
     pub async fn tls(&self, name: &str) -> Result<TlsStream<TcpStream>> {
-        let stream = match self.source {
-            Some(source) => tcp_from(source, self.address).await?,
-            None => tcp(self.address).await?,
+        let stream = match (self.source, self.receive_buffer) {
+            (Some(source), _) => tcp_from(source, self.address).await?,
+            (None, Some(bytes)) => tcp_with_receive_buffer(self.address, bytes).await?,
+            (None, None) => tcp(self.address).await?,
         };
         self.tls_over(stream, name).await
     }
@@ -134,6 +144,14 @@ pub async fn tcp_from(source: IpAddr, address: SocketAddr) -> Result<TcpStream> 
     socket.bind(SocketAddr::new(source, 0))?;
     let connected = timeout(TIMEOUT, socket.connect(address)).await;
     connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address} from {source}"))
+}
+
+/// Opens a TCP connection with a receive buffer of this size.
+async fn tcp_with_receive_buffer(address: SocketAddr, bytes: u32) -> Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(bytes)?;
+    let connected = timeout(TIMEOUT, socket.connect(address)).await;
+    connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address}"))
 }
 
 /// Sends bytes on a new connection and returns everything received until it ends.

@@ -20,6 +20,8 @@ scenarios![
 ];
 
 const HOST: &str = "app.gw.example";
+/// The receive buffer of stalled clients, so that they do not use up the memory that the kernel has for TCP.
+const RECEIVE_BUFFER: u32 = 16 * 1024;
 /// More bytes than the kernel buffers.
 const LENGTH: usize = 8 * 1024 * 1024;
 
@@ -75,7 +77,7 @@ async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
         ("h2, many streams", 5, 100),
         ("h2, many streams, small windows", 13, 100),
     ] {
-        let client = setup.client()?;
+        let client = setup.client()?.receive_buffer(RECEIVE_BUFFER);
         let client = if kind == "http/1.1" { client } else { client.h2() };
         let path = format!("/bytes/{}", if streams == 1 { 1_500_000 } else { 400_000 });
         let mut request = match kind {
@@ -131,10 +133,11 @@ async fn beyond_the_backlog_those_that_stall_longest_are_cut(sandbox: &Sandbox) 
     for n in 0..1000 {
         let one = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes();
         let many: Vec<u8> = (0..50).flat_map(|stream| h2::get(2 * stream + 1, HOST, path)).collect();
+        let client = setup.client()?.receive_buffer(RECEIVE_BUFFER);
         let (client, request) = match n {
-            20.. => (setup.client()?, one),
-            10.. => (setup.client()?.h2(), [h2::opening_wide(), many].concat()),
-            _ => (setup.client()?.h2(), [h2::opening(), many].concat()),
+            20.. => (client, one),
+            10.. => (client.h2(), [h2::opening_wide(), many].concat()),
+            _ => (client.h2(), [h2::opening(), many].concat()),
         };
         let mut stream = client.tls(HOST).await?;
         stream.write_all(&request).await?;
