@@ -103,7 +103,10 @@ impl<B> Group<B> {
             }
             let opening = self.opening.borrow().clone();
             if let Some(opening) = opening {
-                opening.ended.notified().await;
+                // Another request opens it, whose own limit may be longer.
+                if timeout_at(deadline, opening.ended.notified()).await.is_err() {
+                    return Err(DialError::Timeout);
+                }
                 if let Some(error) = opening.error.get() {
                     return Err(error);
                 }

@@ -220,6 +220,7 @@ impl BackendBody {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
         if self.total.as_mut().is_some_and(|total| total.as_mut().poll(cx).is_ready()) {
+            self.exchange.record.note(|record| record.fail("http_response_timeout"));
             return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
         }
         if self.backlog.as_ref().is_some_and(|backlog| backlog.is_cut()) {

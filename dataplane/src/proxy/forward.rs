@@ -61,6 +61,7 @@ pub(crate) async fn forward(
         (request, error) = match (sent, copy) {
             (Ok(response), Some(copy)) if attempts.repeats_status(response.response.status()) => {
                 debug!(%backend, status = %response.response.status(), "request is repeated");
+                worker.connector.record_response(backend);
                 (copy, ProxyError::ConnectionClosed)
             }
             (Ok(response), _) => {

@@ -143,7 +143,10 @@ async fn respond(
             let pending = PendingRequest { connection: context, route, request, forwarded, exchange };
             match Box::pin(auth::authenticate(pending, auth)).await? {
                 Authentication::Accepted(changes) => changes,
-                Authentication::Answered(response) => return Ok(*response),
+                Authentication::Answered(mut response) => {
+                    policy::headers::change(options.headers.response(), response.headers_mut());
+                    return Ok(*response);
+                }
             }
         }
     };

@@ -115,8 +115,10 @@ async fn send_on(
             Err(failure(error, &permit))
         }
         None => {
-            // Without any response meanwhile, the host may be gone, and a new connection may work.
-            if !permit.has_responded_since(begun) {
+            // Without any response meanwhile, the host may be gone, and a new connection may work. A short limit of this
+            // route says nothing about the host.
+            let limit = worker.limits.response_timeout;
+            if exchange.bounds.first_byte_or(limit) >= limit && !permit.has_responded_since(begun) {
                 permit.retire();
             }
             Err(Failure::Sent(ProxyError::ResponseTimeout, Processed::Yes))

@@ -74,7 +74,7 @@ impl<'a> Attempts<'a> {
     /// Returns whether there is another attempt after a sent request got no response.
     pub(super) fn repeats_error(&self, error: &ProxyError) -> bool {
         match error {
-            ProxyError::ConnectionClosed => self.repeats_on(RetryOn::Closed),
+            ProxyError::ConnectionClosed | ProxyError::Unprocessed => self.repeats_on(RetryOn::Closed),
             ProxyError::ResponseTimeout => self.repeats_on(RetryOn::Timeout),
             _ => false,
         }

@@ -34,8 +34,9 @@ async fn only_admitted_networks_reach_a_terminated_route(sandbox: &Sandbox) -> R
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     for (flags, near, far) in ADMITTED {
-        let update = ["routes", "update", "-r", &id].into_iter().chain(flags.split(' '));
-        setup.alice.json(update).await?;
+        let update = ["routes", "update", &id].into_iter().chain(flags.split(' ')).chain(["--wait"]);
+        let updated = setup.alice.gwctl(update).await?;
+        ensure!(updated.code == Some(0), "{updated:?}");
         for is_h2 in [false, true] {
             for (source, is_admitted) in [([127, 0, 0, 2], near), ([127, 0, 1, 2], far)] {
                 let client = setup.client()?.at(IPV4).from(source.into());
@@ -62,8 +63,9 @@ async fn only_admitted_networks_reach_a_passthrough_route(sandbox: &Sandbox) -> 
     let _backend = Backend::https(overlay(1, 8443), tls).await?;
     let id = setup.alice.create_route("-f pass.example.org -t -b [400::1]:8443").await?;
     for (flags, near, far) in ADMITTED {
-        let update = ["routes", "update", "-r", &id].into_iter().chain(flags.split(' '));
-        setup.alice.json(update).await?;
+        let update = ["routes", "update", &id].into_iter().chain(flags.split(' ')).chain(["--wait"]);
+        let updated = setup.alice.gwctl(update).await?;
+        ensure!(updated.code == Some(0), "{updated:?}");
         for (source, is_admitted) in [([127, 0, 0, 2], near), ([127, 0, 1, 2], far)] {
             let client = Client::new(IPV4, authority.root())?.from(source.into());
             eventually(&format!("`{flags}` applies to {source:?}"), SOON, async || {
