@@ -48,12 +48,14 @@ impl Domain {
     /// Reports how the connected nodes serve a host. A host whose route the caller cannot see is reported as having no
     /// route.
     pub(crate) async fn explain(&self, caller: &Caller, host: &Host) -> Result<HostReport, DomainError> {
-        let route = self.checked_route_of(caller, host).await?;
-        // Explanations would reveal the routes and backends of other owners.
-        let explanations = match route.is_some() || caller.as_user().is_none() {
+        let found = self.checked_route_of(caller, host).await?;
+        // Explanations reveal the route that holds the host, with its backends. A claim alone gives no right to them.
+        let may_see = caller.as_user().is_none() || found.as_ref().is_some_and(|found| found.is_held);
+        let explanations = match may_see {
             true => self.nodes.explain(host, EXPLAIN_TIMEOUT).await,
             false => Vec::new(),
         };
+        let route = found.map(|found| found.status);
         let now = self.clock.now().unix_timestamp();
         let report = |explanation: NodeExplanation| {
             let problem = problem_at_node(route.as_ref().map(|status| &status.route), &explanation, now);
@@ -73,17 +75,17 @@ impl Domain {
         &self,
         caller: &Caller,
         host: &Host,
-    ) -> Result<Option<RouteStatus>, DomainError> {
-        let route = self.route_of(caller, host).await?;
+    ) -> Result<Option<VisibleRoute>, DomainError> {
+        let found = self.route_of(caller, host).await?;
         let is_claim = |state| matches!(state, RouteState::Unproven | RouteState::Displaced);
-        if !route.as_ref().is_some_and(|status| is_claim(status.state)) {
-            return Ok(route);
+        if !found.as_ref().is_some_and(|found| is_claim(found.status.state)) {
+            return Ok(found);
         }
         self.check_host_again(host).await?;
         self.route_of(caller, host).await
     }
 
-    async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<RouteStatus>, DomainError> {
+    async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<VisibleRoute>, DomainError> {
         let (caller, host, gateway) = (caller.clone(), host.clone(), self.gateway());
         self.store
             .read("routes.explain", move |tx| {
@@ -91,10 +93,19 @@ impl Domain {
                     Some(user) => tenure::find_own(tx, &host, user)?,
                     None => visible_to_admin(tx, &host)?,
                 };
-                Ok(found.map(|route| status_of(tx, route, &gateway)).transpose()?)
+                let Some(route) = found else { return Ok(None) };
+                let is_held = routes::find_by_host(tx, &host)?.is_some_and(|holder| holder.id == route.id);
+                Ok(Some(VisibleRoute { status: status_of(tx, route, &gateway)?, is_held }))
             })
             .await
     }
+}
+
+/// A route that the caller can see.
+struct VisibleRoute {
+    status: RouteStatus,
+    /// Is false if the route only claims its host.
+    is_held: bool,
 }
 
 /// Returns the route that holds a host, or else the oldest one that claims it.

@@ -172,6 +172,8 @@ impl HostCheck {
         let has_holder = routes::find_by_host(tx, &self.host)?.is_some();
         let age: Duration = self.now - claim.since;
         let pause = Duration::clamp(age / 4, MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL);
+        // A claim that outlives its time, because the DNS cannot be asked, is checked as rarely as an old one.
+        let latest = if claim.expires_at > self.now { claim.expires_at } else { self.now + pause };
         let mut records = match &self.evidence.target {
             Ok(HostTarget::Elsewhere { records, .. }) => records.clone(),
             Ok(HostTarget::Here) => Vec::new(),
@@ -181,7 +183,7 @@ impl HostCheck {
         claims::put(
             tx,
             &StoredClaim {
-                check_at: (self.now + pause).min(claim.expires_at.max(self.now + MIN_CHECK_INTERVAL)),
+                check_at: (self.now + pause).min(latest.max(self.now + MIN_CHECK_INTERVAL)),
                 checked_at: Some(self.now),
                 reason: self.reason(claim.displaced, has_holder, nested),
                 records,

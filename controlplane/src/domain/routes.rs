@@ -314,7 +314,11 @@ fn update(
     }
     let tenure = match route.host == before.host {
         true => None,
-        false => Some(context.admit(tx, caller, &route.owner, (&route.host, field))?),
+        false => {
+            // The claim of the old host does not count any more. If the new host is refused, the transaction is undone.
+            claims::delete(tx, route.id)?;
+            Some(context.admit(tx, caller, &route.owner, (&route.host, field))?)
+        }
     };
     let count = |route: &Route| route.destination.all_backends().count() as u64;
     let backends = count(&route).saturating_sub(count(&before));
@@ -323,7 +327,6 @@ fn update(
     route.updated_at = *now;
     routes::update(tx, &route, tenure.map(|tenure| tenure == Tenure::Held))?;
     if let Some(tenure) = tenure {
-        claims::delete(tx, route.id)?;
         if tenure == Tenure::Claimed {
             claims::put(tx, &context.claims.new_claim(&route, &gateway.base, *now))?;
         }

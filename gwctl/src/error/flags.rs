@@ -22,6 +22,9 @@ pub(super) fn flag_of_param(field: &str) -> Option<Cow<'static, str>> {
         ("node", "NAME"),
         ("address", "--address"),
         ("ttl", "--ttl"),
+        ("auth", "--auth-basic or --auth-forward"),
+        ("backend_tls", "--backend-tls-server-name, --backend-tls-ca or --backend-tls-insecure"),
+        ("headers", "--headers-request-* or --headers-response-*"),
     ];
     if let Some((_, flag)) = flags.iter().find(|(param, _)| *param == name) {
         return Some(Cow::Borrowed(flag));

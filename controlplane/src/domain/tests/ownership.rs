@@ -333,3 +333,44 @@ async fn the_routes_of_one_host_are_on_consecutive_pages() {
     assert_eq!(seen.len(), 6);
     assert!(seen.is_sorted(), "{seen:?}");
 }
+
+/// A directory with one node, which does not answer.
+#[derive(Debug)]
+struct SilentNode;
+
+#[async_trait::async_trait]
+impl NodeDirectory for SilentNode {
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Vec::new()
+    }
+
+    async fn wait_acked(&self, _: &AckTarget, _: std::time::Duration) -> AckProgress {
+        AckProgress::default()
+    }
+
+    async fn explain(&self, _: &Host, _: std::time::Duration) -> Vec<NodeExplanation> {
+        vec![NodeExplanation { node: "one".into(), rejects: Vec::new(), explanation: None }]
+    }
+}
+
+#[tokio::test]
+async fn a_claim_does_not_reveal_what_the_nodes_know_about_the_holders_route() {
+    let (mut test, dns) = proving(time::Duration::DAY);
+    test.domain.nodes = Arc::new(SilentNode);
+    test.claim("a.pub", SHOP).await.unwrap();
+    dns.set(SHOP, &["a.pub"], true);
+    test.check(SHOP).await;
+    test.claim("b.pub", SHOP).await.unwrap();
+    let host = Host::parse(SHOP).unwrap();
+    let nodes = async |who: &str| {
+        let report = test.domain.explain(&test.caller(who), &host).await.unwrap();
+        (report.route.is_some(), report.nodes.len())
+    };
+    assert_eq!(nodes("a.pub").await, (true, 1));
+    assert_eq!(nodes("b.pub").await, (true, 0), "a claim");
+    assert_eq!(nodes("c.pub").await, (false, 0), "no route");
+    assert_eq!(nodes("admin.pub").await, (true, 1));
+    let suspend = SuspendUser { user: "b.pub".parse().unwrap(), reason: None, until: None };
+    test.domain.suspend(&test.caller("admin.pub"), suspend).await.unwrap();
+    assert_eq!(nodes("b.pub").await, (true, 0), "a claim of a suspended owner");
+}
