@@ -22,6 +22,9 @@ scenarios![
 const HOST: &str = "app.gw.example";
 /// The receive buffer of stalled clients, so that they do not use up the memory that the kernel has for TCP.
 const RECEIVE_BUFFER: u32 = 16 * 1024;
+/// The size of a response that stalls: more than the kernel holds between the client and the gateway, and little enough
+/// that all of them fit into its memory for TCP, which other scenarios need too.
+const STALLED: usize = 400_000;
 /// More bytes than the kernel buffers.
 const LENGTH: usize = 8 * 1024 * 1024;
 
@@ -80,7 +83,7 @@ async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
     ] {
         let client = setup.client()?.receive_buffer(RECEIVE_BUFFER);
         let client = if kind == "http/1.1" { client } else { client.h2() };
-        let path = format!("/bytes/{}", if streams == 1 { 1_500_000 } else { 400_000 });
+        let path = format!("/bytes/{STALLED}");
         let mut request = match kind {
             "http/1.1" => format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes(),
             "h2, many streams, small windows" => h2::opening(),
@@ -110,7 +113,7 @@ async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
 async fn beyond_the_backlog_those_that_stall_longest_are_cut(sandbox: &Sandbox) -> Result<()> {
     const LIMIT: u64 = 16 * 1024 * 1024;
     /// A connection without a response, in a debug build.
-    const CONNECTION: u64 = 80 * 1024;
+    const CONNECTION: u64 = 88 * 1024;
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start_with(
         sandbox,
@@ -122,7 +125,7 @@ async fn beyond_the_backlog_those_that_stall_longest_are_cut(sandbox: &Sandbox) 
     .await?;
     setup.client()?.get(HOST, "/").await?.expect(200)?;
     let before = stable_memory(&mut setup).await?;
-    let path = "/bytes/1500000";
+    let path = &format!("/bytes/{STALLED}");
     let honest = setup.client()?;
     // It begins before the others and reads steadily while they stall.
     let mut steady = honest.tls(HOST).await?;
@@ -155,9 +158,9 @@ async fn beyond_the_backlog_those_that_stall_longest_are_cut(sandbox: &Sandbox) 
     let cuts = cuts.lines().find_map(|line| line.strip_prefix("webgateway_stalled_responses_cut_total "));
     ensure!(cuts.context("no such metric")?.parse::<u32>()? >= 300, "{cuts:?} responses were cut");
     let newest = rest_of(&mut stalled.pop().context("none")?).await?;
-    ensure!(newest > 1_500_000, "the newest one was cut after {newest} bytes");
+    ensure!(newest > STALLED, "the newest one was cut after {newest} bytes");
     let oldest = rest_of(&mut stalled.swap_remove(20)).await?;
-    ensure!(oldest < 1_500_000, "the oldest one got {oldest} bytes");
+    ensure!(oldest < STALLED, "the oldest one got {oldest} bytes");
     for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
         ensure!(reply.body.len() == LENGTH);
@@ -173,7 +176,7 @@ async fn rest_of(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<usi
             Ok(more) if more > 0 => read += more,
             _ => return Ok(read),
         }
-        if read > 1_500_000 {
+        if read > STALLED {
             return Ok(read);
         }
     }
